@@ -1,0 +1,59 @@
+"""Everything that inference raises.
+
+InferenceError
+  + HarmonyFormatError     a message cannot be rendered (a name or recipient outside the allow-list, ...)
+  + VocabularyError        the token vocabulary is missing or is not the expected file
+  + ModelLoadError         a model cannot be had or loaded; ``code`` says which way
+  + RequestRefused         the engine did not accept a request
+      + QueueFull          the bounded queue is full; try again later
+      + PromptTooLong      prompt + max_tokens does not fit the context
+      + InvalidRequest     ids outside the vocabulary, parameters out of range
+      + EngineUnavailable  no model is ready, or the worker is gone
+
+``str(error)`` is one sentence for the user: it never holds a path of the server, a trace or a prompt.
+"""
+
+from __future__ import annotations
+
+
+class InferenceError(Exception):
+    """Base of this package's errors; ``code`` is a stable word for programs."""
+
+    code = "inference_error"
+
+
+class HarmonyFormatError(InferenceError):
+    code = "invalid_message"
+
+
+class VocabularyError(InferenceError):
+    code = "vocabulary_unavailable"
+
+
+class ModelLoadError(InferenceError):
+    """``code`` is one of: no_network, model_not_found, model_gated, not_gpt_oss, corrupt_model,
+    not_enough_memory, disk_full, load_failed."""
+
+    def __init__(self, message: str, code: str = "load_failed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RequestRefused(InferenceError):
+    code = "request_refused"
+
+
+class QueueFull(RequestRefused):
+    code = "queue_full"
+
+
+class PromptTooLong(RequestRefused):
+    code = "context_length_exceeded"
+
+
+class InvalidRequest(RequestRefused):
+    code = "invalid_request"
+
+
+class EngineUnavailable(RequestRefused):
+    code = "engine_unavailable"
