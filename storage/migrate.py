@@ -1,0 +1,78 @@
+"""Bring a database file to this version's tables, or refuse it and leave it as it is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import NullPool
+
+from storage.database import connect
+from storage.errors import DatabaseCorrupt, DatabaseTooNew
+from storage.translate import plain_errors
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def configuration() -> Config:
+    """Alembic's settings, without a file."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def prepare(path: Path) -> None:
+    """Make folder and file where they are missing, check the file, and migrate it in one transaction.
+
+    Conversations are private: what is made here can be read by its owner only. Raises ``DatabaseTooNew``,
+    ``DatabaseCorrupt``, ``StorageFull`` or another ``StorageError``.
+    """
+    with plain_errors(path.parent):
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        if path.exists():
+            check(path)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
+        upgrade(path)
+
+
+def check(path: Path) -> None:
+    """Read the whole file once without writing to it; raise when it is damaged, foreign or too new."""
+    # A journal left by a crash in the very first moments must be rolled back, which takes write access.
+    mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as connection:
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        if not tables:
+            return
+        if "alembic_version" not in tables:
+            raise DatabaseCorrupt
+        revisions = {name for (name,) in connection.execute("SELECT version_num FROM alembic_version")}
+        known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
+        if not revisions <= known:
+            raise DatabaseTooNew
+        if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+            raise DatabaseCorrupt
+
+
+def upgrade(path: Path) -> None:
+    """Run the migrations that are missing.
+
+    Foreign keys are off meanwhile, because SQLite changes a table by making it anew; the result is checked
+    before it is committed.
+    """
+    engine = connect(path, "BEGIN IMMEDIATE", ("journal_mode=WAL", "foreign_keys=OFF"), poolclass=NullPool)
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+            raise DatabaseCorrupt

@@ -1,0 +1,178 @@
+"""The tables, as SQLAlchemy 2 typed models.
+
+The migrations in ``storage/migrations/versions`` build the same tables; a test compares the two word for
+word.
+
+Foreign keys: deleting a user or a conversation cascades to all that it owns, always through one level. The
+links inside the tree (parent, leaf, user message, generation) do not cascade: they vanish in the same
+statement, and a cascade along ``parent_id`` would stop at SQLite's trigger depth in a conversation of 1,000
+messages.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from inference.types import Channel, FinishReason, ReasoningEffort, Role
+from storage.column_types import TokenIds, UtcDateTime, words_of
+from storage.records import GenerationStatus, Theme
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Common ground of the models: names of constraints, column types by Python type."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text(),
+        datetime: UtcDateTime(),
+        Role: words_of(Role),
+        Channel: words_of(Channel),
+        ReasoningEffort: words_of(ReasoningEffort),
+        FinishReason: words_of(FinishReason),
+        GenerationStatus: words_of(GenerationStatus),
+        Theme: words_of(Theme),
+    }
+
+
+class UserRow(Base):
+    """One identity; the secret itself is never stored."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("length(identity_hash) = 64", name="identity_hash"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    identity_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class PreferencesRow(Base):
+    """One row for each user, made together with the user."""
+
+    __tablename__ = "preferences"
+
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    effort: Mapped[ReasoningEffort]
+    show_reasoning: Mapped[bool]
+    theme: Mapped[Theme]
+
+
+class ConversationRow(Base):
+    """``updated_sequence`` counts the changes of one owner's conversations: the newest has the highest."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (UniqueConstraint("owner_id", "updated_sequence"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str]
+    instructions: Mapped[str | None]
+    leaf_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", use_alter=True), index=True)
+    updated_sequence: Mapped[int]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class MessageRow(Base):
+    """One harmony message; the rows of a conversation are a tree by ``parent_id``."""
+
+    __tablename__ = "messages"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    conversation_id: Mapped[str] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    )
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id"), index=True)
+    generation_id: Mapped[str | None] = mapped_column(
+        ForeignKey("generations.id", use_alter=True), index=True
+    )
+    role: Mapped[Role]
+    channel: Mapped[Channel | None]
+    recipient: Mapped[str | None]
+    name: Mapped[str | None]
+    content: Mapped[str]
+    content_type: Mapped[str | None]
+    complete: Mapped[bool]
+    recovered: Mapped[bool]
+    token_count: Mapped[int]
+    created_at: Mapped[datetime]
+
+
+class GenerationRow(Base):
+    """One reply; at most one in a conversation is open at a time."""
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        UniqueConstraint("owner_id", "client_id"),
+        Index(
+            "ix_generations_open",
+            "conversation_id",
+            unique=True,
+            sqlite_where=text("status IN ('queued', 'running')"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    conversation_id: Mapped[str] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    )
+    user_message_id: Mapped[str] = mapped_column(ForeignKey("messages.id"), index=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    client_id: Mapped[str | None]
+    status: Mapped[GenerationStatus]
+    effort: Mapped[ReasoningEffort]
+    temperature: Mapped[float]
+    top_p: Mapped[float]
+    seed: Mapped[int | None]
+    max_tokens: Mapped[int]
+    model: Mapped[str]
+    revision: Mapped[str]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    reasoning_tokens: Mapped[int]
+    final_tokens: Mapped[int]
+    queued_seconds: Mapped[float]
+    ttft_seconds: Mapped[float]
+    total_seconds: Mapped[float]
+    tokens_per_second: Mapped[float]
+    reasoning_seconds: Mapped[float]
+    finish_reason: Mapped[FinishReason | None]
+    error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    # Last, so that reading the columns above never walks through the pages of a long prompt.
+    prompt_ids: Mapped[tuple[int, ...]] = mapped_column(TokenIds(), deferred=True)
+
+
+class OutputTokensRow(Base):
+    """Token ids that a generation made, in pieces: ``start`` is the place of the piece's first id.
+
+    A running reply appends a piece at each save instead of writing a growing row again; its end joins them
+    to one.
+    """
+
+    __tablename__ = "output_tokens"
+
+    generation_id: Mapped[str] = mapped_column(
+        ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    ids: Mapped[tuple[int, ...]] = mapped_column(TokenIds())

@@ -1,0 +1,89 @@
+"""Errors of SQLite, SQLAlchemy and the file system, told in this package's own words."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from storage.errors import (
+    Conflict,
+    DatabaseCorrupt,
+    InvalidText,
+    InvalidValue,
+    NotFound,
+    StorageBusy,
+    StorageError,
+    StorageFull,
+)
+
+ROOM_NEEDED = 1 << 20
+"""Bytes; with less room than this an input/output error is taken for a full disk."""
+
+_CONSTRAINTS: dict[int, type[StorageError]] = {
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: NotFound,  # a row that was named does not exist
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: Conflict,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: Conflict,
+    sqlite3.SQLITE_CONSTRAINT_CHECK: InvalidValue,
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL: InvalidValue,
+}
+_PRIMARY_CODES: dict[int, type[StorageError]] = {
+    sqlite3.SQLITE_FULL: StorageFull,
+    sqlite3.SQLITE_BUSY: StorageBusy,
+    sqlite3.SQLITE_LOCKED: StorageBusy,
+    sqlite3.SQLITE_CORRUPT: DatabaseCorrupt,
+    sqlite3.SQLITE_NOTADB: DatabaseCorrupt,
+}
+
+
+def error_of_sqlite(code: int, free_bytes: int) -> StorageError:
+    """The error for one of SQLite's extended result codes, on a disk with that much room."""
+    if code in _CONSTRAINTS:
+        return _CONSTRAINTS[code]()
+    primary = code & 0xFF
+    if primary == sqlite3.SQLITE_IOERR and free_bytes < ROOM_NEEDED:
+        return StorageFull()  # the log's index file could not grow; SQLite does not call that "full"
+    return _PRIMARY_CODES.get(primary, StorageError)()
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk of this folder; plenty when nobody can tell."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return ROOM_NEEDED
+
+
+@contextmanager
+def plain_errors(folder: Path) -> Iterator[None]:
+    """Raise only ``StorageError`` from the block; ``folder`` is where the database lies."""
+    try:
+        yield
+    except (StorageError, GeneratorExit):
+        raise
+    except UnicodeEncodeError:
+        raise InvalidText from None  # the original carries the text: it must not reach a log
+    except OverflowError as error:
+        raise InvalidValue from error
+    except PoolTimeout as error:
+        raise StorageBusy from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise _told(error, folder) from error
+
+
+def _told(error: Exception, folder: Path) -> StorageError:
+    """Unwrap SQLAlchemy's error and choose ours."""
+    cause = error.orig if isinstance(error, StatementError) else error
+    if isinstance(cause, sqlite3.Error):
+        return error_of_sqlite(getattr(cause, "sqlite_errorcode", 0), free_bytes(folder))
+    if isinstance(cause, OSError):
+        return StorageFull() if cause.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError()
+    if isinstance(cause, (LookupError, ValueError, TypeError, OverflowError)):
+        return InvalidValue()  # a value that its column's type refused
+    return StorageError()
