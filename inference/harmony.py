@@ -1,0 +1,163 @@
+"""Harmony, the format that gpt-oss speaks: a prompt becomes token ids, token ids become events.
+
+This is the only module that imports openai_harmony. The library renders; which messages are
+rendered, and which header fields are allowed, is decided in ``inference.message_rules``. What the
+model writes is read by ``inference.harmony_stream``, because the library's parser raises on
+malformed output and believes roles that the model made up.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources.abc import Traversable
+from typing import ClassVar
+
+import openai_harmony as library  # type: ignore[import-untyped]
+
+from inference import message_rules
+from inference.errors import HarmonyFormatError, VocabularyError
+from inference.harmony_stream import StreamParser
+from inference.types import Message, Prompt, Role
+from inference.vocabulary import FIRST_SPECIAL, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
+
+_KEEP_ANALYSIS = library.RenderConversationConfig(auto_drop_analysis=False)
+_FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
+
+
+class HarmonyCodec:
+    """Renders prompts and reads replies. One instance serves all threads; get it by ``load``."""
+
+    vocab_size: ClassVar[int] = VOCAB_SIZE
+    STOP_TOKEN_IDS: ClassVar[tuple[int, ...]] = STOP_TOKEN_IDS
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _loaded: ClassVar[HarmonyCodec | None] = None
+
+    def __init__(self, encoding: library.HarmonyEncoding) -> None:
+        self._encoding = encoding
+
+    @classmethod
+    def load(cls) -> HarmonyCodec:
+        """The process's codec; the first call reads the vocabulary (a quarter of a second, no network).
+
+        Raises:
+            VocabularyError: the vocabulary is missing or is not the expected file.
+        """
+        with cls._lock:
+            if cls._loaded is None:
+                cls._loaded = cls(_load_encoding())
+            return cls._loaded
+
+    def render(self, prompt: Prompt) -> list[int]:
+        """The token ids that the model continues; they end with ``<|start|>assistant``.
+
+        Raises:
+            HarmonyFormatError: a name, a recipient, a channel, a date or a text is not allowed.
+        """
+        messages = message_rules.without_old_reasoning(message_rules.checked_messages(prompt.messages))
+        conversation = [
+            _system_message(prompt),
+            *_developer_message(prompt),
+            *map(_library_message, messages),
+        ]
+        try:
+            ids: list[int] = self._encoding.render_conversation_for_completion(
+                library.Conversation.from_messages(conversation), library.Role.ASSISTANT, _KEEP_ANALYSIS
+            )
+        except (library.HarmonyError, ValueError, RecursionError) as error:
+            raise HarmonyFormatError("The conversation cannot be written in the model's format.") from error
+        return ids
+
+    def parser(self, tools: Sequence[str] = (), python: bool = False) -> StreamParser:
+        """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
+        return StreamParser(self.token_bytes, tools=tools, python=python)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ordinary text as ids; text that looks like a special token stays text.
+
+        Raises:
+            HarmonyFormatError: the text is not valid Unicode.
+        """
+        message_rules.check_text(text, "The text")
+        ids: list[int] = self._encoding.encode(text, disallowed_special=())
+        return ids
+
+    def token_bytes(self, token_id: int) -> bytes | None:
+        """The bytes of one ordinary text token; ``None`` for special, reserved and unknown ids."""
+        if not 0 <= token_id < FIRST_SPECIAL:
+            return None
+        return bytes(self._encoding._inner.decode_bytes([token_id]))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids as text to look at: special tokens by their names, what is no token as U+FFFD."""
+        return b"".join(self._visible_bytes(token_id) for token_id in ids).decode("utf-8", errors="replace")
+
+    def _visible_bytes(self, token_id: int) -> bytes:
+        if not 0 <= token_id < VOCAB_SIZE:
+            return "\N{REPLACEMENT CHARACTER}".encode()
+        return bytes(self._encoding._inner.decode_bytes([token_id]))
+
+
+def _load_encoding(source: Traversable | None = None) -> library.HarmonyEncoding:
+    with vocabulary_folder(source) as folder, _environment(_FOLDER_VARIABLE, str(folder)):
+        try:
+            return library.load_harmony_encoding(library.HarmonyEncodingName.HARMONY_GPT_OSS)
+        except library.HarmonyError as error:
+            raise VocabularyError("The token vocabulary cannot be loaded.") from error
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a moment: the library takes the folder in no other way."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _system_message(prompt: Prompt) -> library.Message:
+    content = library.SystemContent.new().with_reasoning_effort(library.ReasoningEffort[prompt.effort.name])
+    if prompt.model_identity:
+        content.with_model_identity(message_rules.check_text(prompt.model_identity, "The model's identity"))
+    current_date = message_rules.checked_date(prompt.current_date)
+    if current_date is not None:
+        content.with_conversation_start_date(current_date)
+    if prompt.python:
+        content.with_python_tool()
+    return library.Message.from_role_and_content(library.Role.SYSTEM, content)
+
+
+def _developer_message(prompt: Prompt) -> list[library.Message]:
+    """No message at all when there are neither instructions nor functions."""
+    tools = message_rules.checked_tools(prompt)
+    instructions = prompt.instructions or ""
+    if not instructions.strip() and not tools:
+        return []
+    content = library.DeveloperContent.new()
+    if instructions.strip():
+        content.with_instructions(message_rules.check_text(instructions, "The instructions"))
+    if tools:
+        content.with_function_tools(
+            [library.ToolDescription.new(tool.name, tool.description, schema) for tool, schema in tools]
+        )
+    return [library.Message.from_role_and_content(library.Role.DEVELOPER, content)]
+
+
+def _library_message(message: Message) -> library.Message:
+    author = library.Author(role=library.Role(message.role), name=message.name)
+    rendered = library.Message.from_author_and_content(author, message.content)
+    if message.role == Role.USER:
+        return rendered
+    rendered.channel = message.channel
+    rendered.recipient = message.recipient
+    if message.content_type == "json":
+        rendered.content_type = "<|constrain|>json"  # without a space: this makes the genuine marker
+    return rendered
