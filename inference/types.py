@@ -163,11 +163,15 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class TokensStarted:
-    """The request left the queue and its prefill begins. ``model`` and ``revision`` are what answers."""
+    """The request left the queue and its prefill begins. ``model`` and ``revision`` are what answers.
+
+    ``seed`` is the seed in use: the request's own, or the one that was drawn for it.
+    """
 
     request_id: str
     model: str
     revision: str
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
