@@ -1,0 +1,112 @@
+"""The command line and the composition root: settings, then the store, the engine and the web application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from socket import socket
+from typing import Annotated
+
+import typer
+
+from playground.settings import Settings, SettingsError, load_settings, quiet_libraries
+
+# Importing torch holds the interpreter for seconds. The first page goes before it, if one is asked for soon.
+WAIT_FOR_PAGE_SECONDS = 1.5
+ASSETS_SECONDS = 0.7
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    """Run, watch and compare OpenAI's gpt-oss models. Without a command: serve."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+    model: Annotated[str | None, typer.Option(help="auto, demo, a name on the hub, or a folder.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="The folder of the database.")] = None,
+) -> None:
+    """Start the playground in this terminal; Ctrl-C ends it."""
+    try:
+        settings = load_settings(host=host, port=port, model=model, data_dir=data_dir)
+    except SettingsError as error:
+        raise _stop(str(error), code=2) from None
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    quiet_libraries()
+    from playground import server
+
+    try:
+        listener = server.listen(settings)
+    except server.PortUnavailable as error:
+        raise _stop(str(error), code=1) from None
+    run(settings, listener)
+
+
+def run(settings: Settings, listener: socket) -> None:
+    """Put the parts together and serve until the process is asked to stop."""
+    from inference.engine import EngineConfig, LocalEngine
+    from inference.errors import InferenceError
+    from inference.harmony import HarmonyCodec
+    from playground import server
+    from playground.ui import shell
+    from playground.web import create_app
+    from storage.errors import StorageError
+    from storage.store import Store
+
+    try:
+        codec = HarmonyCodec.load()
+        store = Store.open(settings.database_path)
+    except (InferenceError, StorageError) as error:
+        listener.close()
+        raise _stop(str(error), code=1) from None
+    engine = LocalEngine(
+        EngineConfig(
+            model=settings.model,
+            token=settings.hf_token.get_secret_value() if settings.hf_token else None,
+            queue_limit=settings.queue_limit,
+            local_kernels=settings.local_kernels,
+        )
+    )
+    app = create_app(settings, store, engine, codec)
+    shell.mount(app, blocked_paths=[str(settings.data_dir.resolve())])
+    starting: list[asyncio.Task[None]] = []
+
+    async def on_ready() -> None:
+        typer.echo(f"gpt-oss Playground is running at {server.page_address(settings)}")
+        starting.append(asyncio.create_task(_start_engine(engine.start, app.state.page_served)))
+
+    async def on_stop() -> None:
+        for task in starting:
+            task.cancel()
+        await app.state.turns.close()
+
+    server.Server(server.configure(app, settings), on_ready, on_stop).run(sockets=[listener])
+
+
+async def _start_engine(start: Callable[[], None], page_served: asyncio.Event) -> None:
+    """Start the worker once the first page and its files are out, or nobody asked for one."""
+    try:
+        async with asyncio.timeout(WAIT_FOR_PAGE_SECONDS):
+            await page_served.wait()
+        await asyncio.sleep(ASSETS_SECONDS)
+    except TimeoutError:
+        pass
+    start()
+
+
+def _stop(sentence: str, code: int) -> typer.Exit:
+    """Say why, without a trace, and end with this status."""
+    typer.echo(sentence, err=True)
+    return typer.Exit(code)
+
+
+if __name__ == "__main__":
+    cli()

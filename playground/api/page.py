@@ -1,0 +1,65 @@
+"""What the page needs around its conversations: start values, preferences, the model, and health."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from playground import views
+from playground.accounts.identity import CurrentOwner
+from playground.api.bodies import INSTRUCTIONS_CHARS, TITLE_CHARS, PreferencesBody
+from playground.api.dependencies import EngineDep, SettingsDep, StoreDep
+from playground.suggestions import suggestions
+from playground.version import VERSION
+
+router = APIRouter()
+
+
+@router.get("/api/bootstrap")
+def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
+    """All that the page needs at start, in one answer."""
+    health = engine.health()
+    return {
+        "preferences": views.preferences(store.get_preferences(owner)),
+        "model": views.model(health),
+        "limits": {
+            "max_message_chars": settings.max_message_chars,
+            "max_tokens_default": settings.max_tokens_default,
+            "max_title_chars": TITLE_CHARS,
+            "max_instructions_chars": INSTRUCTIONS_CHARS,
+        },
+        "suggestions": suggestions(health),
+        "version": VERSION,
+    }
+
+
+@router.get("/api/model")
+async def model(engine: EngineDep) -> views.Json:
+    """What answers now and what is on its way; the same for everybody."""
+    return views.model(engine.health())
+
+
+@router.get("/api/preferences")
+def get_preferences(owner: CurrentOwner, store: StoreDep) -> views.Json:
+    """What the user set in the page."""
+    return views.preferences(store.get_preferences(owner))
+
+
+@router.patch("/api/preferences")
+def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreDep) -> views.Json:
+    """Change what is given, keep the rest."""
+    changed = store.update_preferences(
+        owner, effort=body.effort, show_reasoning=body.show_reasoning, theme=body.theme
+    )
+    return views.preferences(changed)
+
+
+@router.get("/healthz")
+async def health(engine: EngineDep) -> views.Json:
+    """200 while this process can serve pages, whatever the model does."""
+    state = engine.health()
+    return {
+        "status": "ok",
+        "version": VERSION,
+        "engine_alive": state.alive,
+        "model": state.active.name if state.active is not None else None,
+    }

@@ -1,0 +1,167 @@
+"""One table from exceptions to HTTP answers, and the single JSON shape of an error.
+
+Every package raises only its own errors. ``describe`` finds the status, the stable code and the
+sentence for one of them; what is not in the table becomes a 500 that names nothing but a request id.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inference import errors as engine
+from storage import errors as storage
+
+log = logging.getLogger(__name__)
+
+INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
+
+
+class PlaygroundError(Exception):
+    """An answer other than success: a status, a stable code, a sentence and the parameter it is about."""
+
+    def __init__(self, code: str, message: str, *, status: int = 400, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.param = param
+
+    def body(self) -> dict[str, dict[str, str]]:
+        """The JSON shape."""
+        return error_body(self.code, self.message, self.param)
+
+    def response(self) -> JSONResponse:
+        """This error as an answer."""
+        headers = {"Retry-After": "5"} if self.status in {429, 503} else None
+        return JSONResponse(self.body(), self.status, headers)
+
+
+def error_body(code: str, message: str, param: str | None = None) -> dict[str, dict[str, str]]:
+    """The single JSON shape of an error."""
+    error = {"code": code, "message": message}
+    if param is not None:
+        error["param"] = param
+    return {"error": error}
+
+
+def not_found() -> PlaygroundError:
+    """The one answer for an id that is unknown or somebody else's."""
+    return PlaygroundError("not_found", "There is nothing here.", status=404)
+
+
+def describe(error: Exception) -> PlaygroundError | None:
+    """What to answer for an error of the playground, the engine or the store; ``None`` for any other."""
+    match error:
+        case PlaygroundError():
+            return error
+        case storage.NotFound():
+            return not_found()
+        case storage.Conflict():
+            return PlaygroundError(error.code, str(error), status=409)
+        case storage.StorageFull():
+            return PlaygroundError(error.code, str(error), status=507)
+        case storage.InvalidText() | storage.InvalidValue():
+            return PlaygroundError(error.code, str(error))
+        case storage.StorageError():
+            return PlaygroundError(error.code, str(error), status=503)
+        case engine.QueueFull():
+            return PlaygroundError(error.code, str(error), status=429)
+        case engine.PromptTooLong():
+            return PlaygroundError(error.code, str(error), param="text")
+        case engine.EngineUnavailable() | engine.ModelLoadError():
+            return PlaygroundError("engine_unavailable", str(error), status=503)
+        case engine.InferenceError():
+            return PlaygroundError("invalid_parameter", str(error))
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer every error in the single shape."""
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(PlaygroundError, _on_known)
+    app.add_exception_handler(engine.InferenceError, _on_known)
+    app.add_exception_handler(storage.StorageError, _on_known)
+
+
+async def _on_known(request: Request, error: Exception) -> JSONResponse:
+    known = describe(error)
+    return known.response() if known is not None else _internal(error)
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    known = {
+        404: not_found(),
+        405: PlaygroundError("method_not_allowed", "This address does not take that method.", status=405),
+        413: PlaygroundError("body_too_large", "This request is larger than 2 MB.", status=413),
+    }.get(status)
+    if known is None:
+        known = PlaygroundError("invalid_request", "This request cannot be understood.", status=status)
+    response = known.response()
+    response.headers.update(headers)
+    return response
+
+
+async def _on_validation(request: Request, error: Exception) -> JSONResponse:
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    return validation_error(faults).response()
+
+
+def validation_error(faults: list[dict[str, object]] | object) -> PlaygroundError:
+    """The first of pydantic's faults as one sentence. The rejected value itself is never repeated."""
+    fault = faults[0] if isinstance(faults, list) and faults else {}
+    kind = str(fault.get("type", ""))
+    location = fault.get("loc", ())
+    names = [str(part) for part in location[1:]] if isinstance(location, tuple) else []
+    if kind == "json_invalid" or not names:
+        return PlaygroundError("invalid_parameter", "The request's body is not a JSON object.")
+    name = ".".join(names)
+    sentence = {
+        "missing": f"{name} is missing.",
+        "extra_forbidden": f"{name} is not a parameter here.",
+    }.get(kind)
+    if sentence is None:
+        sentence = f"{name} is not valid: {str(fault.get('msg', 'wrong value')).lower()}."
+    return PlaygroundError("invalid_parameter", sentence, param=name)
+
+
+class CatchAll:
+    """The last net, as ASGI: an exception that nobody expected becomes a 500 with a request id.
+
+    It stands inside the other middleware, so that even this answer carries the security headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            await _internal(error)(scope, receive, send)
+
+
+def _internal(error: Exception) -> JSONResponse:
+    request_id = secrets.token_hex(8)
+    log.error("request %s failed: %s", request_id, type(error).__name__, exc_info=error)
+    body = error_body("internal_error", INTERNAL_SENTENCE)
+    body["error"]["request_id"] = request_id
+    return JSONResponse(body, 500)

@@ -1,0 +1,178 @@
+"""Running replies: for each an append-only log of events, any number of readers, and a bounded memory.
+
+A run belongs to the server. Readers come and go; each names the number of the last event that it saw and
+gets the rest. All of this lives on one event loop: no locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+DELTAS_PER_SECOND = 30.0
+KEEP_SECONDS = 300.0
+KEEP_RUNS = 256
+
+
+class LoggedEvent(NamedTuple):
+    """One event of the log; numbers start at 1 and have no gaps."""
+
+    number: int
+    name: str
+    data: Any
+
+
+class Run:
+    """The log of one generation. Text that comes faster than 30 times a second is joined."""
+
+    def __init__(self, owner_id: str, generation_id: str, conversation_id: str) -> None:
+        self.owner_id = owner_id
+        self.generation_id = generation_id
+        self.conversation_id = conversation_id
+        self.finished = False
+        self.cancel_requested = False
+        self._log: list[LoggedEvent] = []
+        self._readers: set[asyncio.Event] = set()
+        self._pending: list[str] = []
+        self._pending_index = 0
+        self._last_delta = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self.done = asyncio.Event()
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest event (0 before the first)."""
+        return len(self._log)
+
+    @property
+    def reader_count(self) -> int:
+        """How many readers follow now."""
+        return len(self._readers)
+
+    def publish(self, name: str, data: Any) -> None:
+        """Append an event, after the text that still waits."""
+        self._flush()
+        self._append(name, data)
+
+    def append_text(self, index: int, text: str) -> None:
+        """Append text to message ``index``: at once if the last is long enough ago, else with the next."""
+        if not text:
+            return
+        if index != self._pending_index:
+            self._flush()
+        self._pending_index = index
+        self._pending.append(text)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait = self._last_delta + 1 / DELTAS_PER_SECOND - loop.time()
+            if wait <= 0:
+                self._flush()
+            else:
+                self._timer = loop.call_later(wait, self._flush)
+
+    def finish(self, data: Any) -> None:
+        """Append the last event, ``finish``; readers get it and their streams end."""
+        if self.finished:
+            return
+        self._flush()
+        self.finished = True
+        self._append("finish", data)
+        self.done.set()
+
+    async def follow(self, after: int, idle_seconds: float) -> AsyncGenerator[list[LoggedEvent]]:
+        """The events after number ``after`` in batches until the last; an empty batch for each quiet time."""
+        wake = asyncio.Event()
+        self._readers.add(wake)
+        try:
+            while True:
+                wake.clear()
+                batch = self._log[after:]
+                if batch:
+                    after = batch[-1].number
+                    yield batch
+                elif self.finished:
+                    return
+                else:
+                    try:
+                        async with asyncio.timeout(idle_seconds):
+                            await wake.wait()
+                    except TimeoutError:
+                        yield []
+        finally:
+            self._readers.discard(wake)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending:
+            text = "".join(self._pending)
+            self._pending.clear()
+            self._last_delta = asyncio.get_running_loop().time()
+            self._append("delta", {"i": self._pending_index, "t": text})
+
+    def _append(self, name: str, data: Any) -> None:
+        self._log.append(LoggedEvent(len(self._log) + 1, name, data))
+        for wake in self._readers:
+            wake.set()
+
+
+@dataclass(slots=True)
+class _Kept:
+    run: Run
+    timer: asyncio.TimerHandle
+
+
+class RunRegistry:
+    """Every run of this process: the open ones, and the finished ones of the last minutes.
+
+    ``keep_seconds`` and ``keep_runs`` bound what is kept of finished runs; the database has them all.
+    """
+
+    def __init__(self, keep_seconds: float = KEEP_SECONDS, keep_runs: int = KEEP_RUNS) -> None:
+        self.keep_seconds = keep_seconds
+        self.keep_runs = keep_runs
+        self._open: dict[str, Run] = {}
+        self._kept: dict[str, _Kept] = {}
+
+    def open(self, owner_id: str, generation_id: str, conversation_id: str) -> Run:
+        """A new run."""
+        run = self._open[generation_id] = Run(owner_id, generation_id, conversation_id)
+        return run
+
+    def get(self, owner_id: str, generation_id: str) -> Run | None:
+        """The owner's run, or ``None`` if this process does not have it, or it is somebody else's."""
+        kept = self._kept.get(generation_id)
+        run = kept.run if kept is not None else self._open.get(generation_id)
+        return run if run is not None and run.owner_id == owner_id else None
+
+    def find_open(self, matches: Callable[[Run], bool]) -> list[Run]:
+        """The open runs that ``matches`` picks."""
+        return [run for run in self._open.values() if matches(run)]
+
+    def keep_finished(self, run: Run) -> None:
+        """Move a finished run to those that are forgotten after a while."""
+        if self._open.pop(run.generation_id, None) is None:
+            return
+        timer = asyncio.get_running_loop().call_later(self.keep_seconds, self._forget, run.generation_id)
+        self._kept[run.generation_id] = _Kept(run, timer)
+        while len(self._kept) > self.keep_runs:
+            self._forget(next(iter(self._kept)))
+
+    def forget_conversation(self, owner_id: str, conversation_id: str) -> None:
+        """Forget the finished runs of a conversation that was deleted."""
+        for kept in list(self._kept.values()):
+            if kept.run.owner_id == owner_id and kept.run.conversation_id == conversation_id:
+                self._forget(kept.run.generation_id)
+
+    def close(self) -> None:
+        """Forget every finished run."""
+        for generation_id in list(self._kept):
+            self._forget(generation_id)
+
+    def _forget(self, generation_id: str) -> None:
+        kept = self._kept.pop(generation_id, None)
+        if kept is not None:
+            kept.timer.cancel()

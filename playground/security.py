@@ -1,0 +1,199 @@
+"""What every request passes before it reaches a route: pure ASGI, so that streams and cancellation work.
+
+``SecurityHeaders``  the same headers on every answer, errors included
+``HostCheck``        only the host names in ``ALLOWED_HOSTS``, where that is set
+``OriginCheck``      what changes something must come from the page's own origin
+``BodyDeadline``     a body that does not arrive in time ends the request
+``PageRewrite``      ``/c/<id>`` shows the page of ``/``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from playground.errors import PlaygroundError
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        # Gradio's front end compiles templates, and its page carries its configuration in inline scripts.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self' https://huggingface.co",
+    )
+)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
+BODY_SECONDS = 30.0
+
+
+class SecurityHeaders:
+    """Adds the headers above to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class HostCheck:
+    """Refuses requests for other host names than ``allowed`` (all, where it is empty)."""
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self.app = app
+        self.allowed = frozenset(allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.allowed:
+            host = urlsplit("//" + Headers(scope=scope).get("host", "").lower())
+            if host.netloc not in self.allowed and (host.hostname or "") not in self.allowed:
+                error = PlaygroundError("invalid_host", "This server does not answer under that name.")
+                await error.response()(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class OriginCheck:
+    """Refuses unsafe methods that another site's page sent.
+
+    Browsers name the sender in ``Sec-Fetch-Site`` or ``Origin``. A request with neither comes from a
+    program, which carries no cookie that it was not given.
+    """
+
+    def __init__(self, app: ASGIApp, own_hosts: Collection[str]) -> None:
+        self.app = app
+        self.own_hosts = frozenset(own_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unsafe = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if unsafe and not self._is_own(Headers(scope=scope)):
+            sentence = "This request did not come from the playground's own page."
+            await PlaygroundError("forbidden_origin", sentence, status=403).response()(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _is_own(self, headers: Headers) -> bool:
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site in {"same-origin", "none"}
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        netloc = urlsplit(origin.lower()).netloc
+        return bool(netloc) and (netloc == headers.get("host", "").lower() or netloc in self.own_hosts)
+
+
+class BodyDeadline:
+    """Ends a request whose body has not arrived within ``seconds``, so that nobody holds connections."""
+
+    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS) -> None:
+        self.app = app
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.seconds
+        complete = False
+
+        async def receive_in_time() -> Message:
+            nonlocal complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                complete = True
+                return {"type": "http.disconnect"}
+            complete = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        await self.app(scope, receive_in_time, send)
+
+
+class PageRewrite:
+    """Serves ``/c/<id>`` as ``/``, with the page's base address fixed so that its assets are found.
+
+    ``on_page`` is called after a page was sent.
+    """
+
+    def __init__(self, app: ASGIApp, on_page: Callable[[], None] | None = None) -> None:
+        self.app = app
+        self.on_page = on_page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+            await self.app(scope, receive, send)
+            return
+        if CONVERSATION_PAGE.match(scope["path"]):
+            inner = {**scope, "path": "/", "raw_path": b"/", "headers": _uncompressed(scope)}
+            await self.app(inner, receive, _BaseAddress(send))
+        else:
+            await self.app(scope, receive, send)
+            if scope["path"] != "/":
+                return
+        if self.on_page is not None:
+            self.on_page()
+
+
+def _uncompressed(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The request's headers without those that would bring back compressed bytes or an empty 304."""
+    drop = {b"accept-encoding", b"if-none-match", b"if-modified-since"}
+    return [pair for pair in scope["headers"] if pair[0].lower() not in drop]
+
+
+class _BaseAddress:
+    """A ``send`` that collects the page and sends it with ``<base href="/">``."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.start: Message | None = None
+        self.body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+            return
+        self.body += message.get("body", b"")
+        if message.get("more_body", False) or self.start is None:
+            return
+        page = bytes(self.body).replace(b'<base href="./"', b'<base href="/"', 1)
+        if page:  # the answer to HEAD keeps the length that it names
+            MutableHeaders(scope=self.start)["content-length"] = str(len(page))
+        await self.send(self.start)
+        await self.send({"type": "http.response.body", "body": page})

@@ -1,0 +1,139 @@
+"""Every environment variable that the playground reads, validated once.
+
+This module is the only reader of the process environment. ``load_settings`` raises ``SettingsError``
+with one line per wrong variable; the command line prints it and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; ``str(error)`` is for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """The configuration of one process; each field is the environment variable of that name, upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 is every network.")
+    port: int = Field(7860, ge=1, le=65535, description="The port to listen on.")
+    data_dir: Path = Field(Path("data"), description="The folder of the database.")
+    model: str = Field(
+        "auto",
+        min_length=1,
+        max_length=1000,
+        description="auto, demo, a model's name on the hub, or a local folder.",
+    )
+    hf_token: SecretStr | None = Field(None, description="The hub's access token, for gated models.")
+    local_kernels: Path | None = Field(None, description="A folder of ready-made GPU kernels.")
+    public_url: str | None = Field(None, description="The address that people type, if a proxy is in front.")
+    behind_proxy: bool = Field(False, description="Trust the X-Forwarded-* headers of the proxy in front.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names that may be asked for, separated by commas; empty allows all."
+    )
+    space_id: str | None = Field(None, description="Set by Hugging Face Spaces: the Space's name.")
+    space_host: str | None = Field(None, description="Set by Hugging Face Spaces: the Space's host names.")
+    system: str | None = Field(None, description="Set by Hugging Face Spaces to 'spaces'.")
+    max_message_chars: int = Field(32_000, ge=1, le=1_000_000, description="Longest message, in characters.")
+    max_tokens_default: int = Field(
+        4096, ge=1, le=1_000_000, description="Longest reply, in tokens, where the request names no limit."
+    )
+    queue_limit: int = Field(32, ge=1, le=10_000, description="Replies that may wait for the model.")
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
+        "info", description="How much the server writes: debug, info, warning, error or critical."
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_an_address(cls, value: str) -> str:
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            if not HOST_NAME.match(value):
+                raise ValueError("must be an IP address or a host name") from None
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_an_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("must look like https://playground.example.org")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def on_space(self) -> bool:
+        """Whether this process runs on Hugging Face Spaces, where pages live in an https iframe."""
+        return self.system == "spaces" and self.space_id is not None
+
+    @property
+    def trusts_proxy(self) -> bool:
+        """Whether ``X-Forwarded-*`` headers come from a proxy that sets them."""
+        return self.behind_proxy or self.on_space
+
+    @property
+    def own_hosts(self) -> frozenset[str]:
+        """Host names (with port where one is named) under which people reach this server, as far as known."""
+        hosts = [part.strip().lower() for part in (self.space_host or "").split(",")]
+        if self.public_url is not None:
+            hosts.append(urlsplit(self.public_url).netloc.lower())
+        return frozenset(host for host in hosts if host)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "playground.sqlite3"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; ``overrides`` (the command line) win, ``None`` in them means not given.
+
+    Raises:
+        SettingsError: a value is outside its bounds; one line for each.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [f"{str(fault['loc'][0]).upper()}: {_sentence(fault['msg'])}" for fault in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ") + "."
+
+
+def quiet_libraries() -> None:
+    """Turn off what the libraries would report to their makers, unless the environment says otherwise.
+
+    To be called before they are imported, for they read these variables then.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,0 +1,39 @@
+"""Server-sent events: how one event is written, and the streaming answer with its heartbeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from playground.runs import Run
+
+PING_SECONDS = 15.0
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def encode(number: int, event: str, data: Any) -> bytes:
+    """One event; ``data`` becomes compact JSON on a single line.
+
+    Half of a character pair, which has no UTF-8, becomes a question mark.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return format_sse_event(data_str=text.encode("utf-8", "replace").decode(), event=event, id=str(number))
+
+
+async def follow(run: Run, after: int) -> AsyncIterator[bytes]:
+    """The run's events after number ``after``, several due ones at once, and a comment in quiet times."""
+    async for events in run.follow(after, PING_SECONDS):
+        yield b"".join(encode(*event) for event in events) or KEEPALIVE_COMMENT
+
+
+async def replay(*events: tuple[str, Any]) -> AsyncIterator[bytes]:
+    """A stream that is over: ``events`` as (name, data)."""
+    yield b"".join(encode(number, event, data) for number, (event, data) in enumerate(events, 1))
+
+
+def response(events: AsyncIterator[bytes]) -> EventSourceResponse:
+    """The streaming answer; proxies are asked not to hold it back."""
+    return EventSourceResponse(events, headers=HEADERS)

@@ -1,0 +1,54 @@
+"""What people type: checks that name what is wrong, and the title that a first message gives."""
+
+from __future__ import annotations
+
+from playground.errors import PlaygroundError
+
+TITLE_CHARS = 60
+
+
+def check_message(text: str, limit: int) -> str:
+    """The message as it will be stored.
+
+    Raises:
+        PlaygroundError: it is empty, holds nothing but white space, is too long or is not valid Unicode.
+    """
+    if not text.strip():
+        raise PlaygroundError("empty_message", "Write a message first.", param="text")
+    if len(text) > limit:
+        raise PlaygroundError(
+            "message_too_long",
+            f"This message has {len(text):,} characters; at most {limit:,} fit.",
+            param="text",
+        )
+    check_unicode(text, "text", "message")
+    return text
+
+
+def check_unicode(text: str, param: str, noun: str) -> None:
+    """Refuse half character pairs and NUL, which neither the database nor the model can take.
+
+    Raises:
+        PlaygroundError: the text holds one of them.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        fault = True
+    else:
+        fault = "\x00" in text
+    if fault:
+        raise PlaygroundError(
+            "invalid_text", f"This {noun} holds a broken character. Remove it and try again.", param=param
+        )
+
+
+def title_from(text: str) -> str:
+    """The first line that says something, white space joined, at most 60 characters."""
+    line = next((line for line in text.splitlines() if line.strip()), text)
+    title = " ".join(line.split())
+    if len(title) <= TITLE_CHARS:
+        return title
+    head = title[: TITLE_CHARS - 1]
+    at_word = head.rsplit(" ", 1)[0] if " " in head[TITLE_CHARS // 2 :] else head
+    return at_word.rstrip() + "…"

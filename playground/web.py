@@ -1,0 +1,98 @@
+"""The web application: middleware, routes, static files and the page, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from inference.engine import Engine
+from inference.harmony import HarmonyCodec
+from playground import errors
+from playground.accounts.identity import IdentityMiddleware
+from playground.api import conversations, generations, page, turns
+from playground.runs import RunRegistry
+from playground.security import BodyDeadline, HostCheck, OriginCheck, PageRewrite, SecurityHeaders
+from playground.settings import Settings
+from playground.turns import TurnLimits, TurnService
+from storage.store import Store
+
+MAX_BODY_BYTES = 2_000_000
+STATIC_FOLDER = Path(__file__).resolve().parent.parent / "static"
+YEAR = 365 * 24 * 3600
+
+
+class PageFiles(StaticFiles):
+    """The page's own files; a browser keeps those with a version in their address, and asks for the rest."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """The file with its caching rule; StaticFiles answers If-None-Match itself."""
+        response = await super().get_response(path, scope)
+        versioned = b"v=" in scope.get("query_string", b"") or path.endswith(".woff2")
+        response.headers["cache-control"] = f"public, max-age={YEAR}, immutable" if versioned else "no-cache"
+        return response
+
+
+def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyCodec) -> FastAPI:
+    """The application without its page: API, static files, and all that guards them.
+
+    ``app.state.page_served`` is an event, set when the first page was sent. The lifespan ends every run and
+    closes the engine and the store.
+    """
+    limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default)
+    service = TurnService(store, engine, codec, RunRegistry(), limits)
+    page_served = asyncio.Event()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await service.close()
+            await engine.close()
+            await asyncio.to_thread(store.close)
+
+    app = FastAPI(
+        title="gpt-oss Playground",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.settings = settings
+    app.state.store = store
+    app.state.engine = engine
+    app.state.turns = service
+    app.state.page_served = page_served
+    errors.install(app)
+    for module in (page, conversations, turns, generations):
+        app.include_router(module.router)
+    # Gradio's page asks for a few files of its own under /static.
+    files = PageFiles(directory=STATIC_FOLDER, packages=[("gradio", "templates/frontend/static")])
+    app.mount("/static", files, name="static")
+    _add_middleware(app, settings, page_served)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, page_served: asyncio.Event) -> None:
+    """From the inside out: the last one added meets a request first."""
+    always_secure = settings.on_space or (settings.public_url or "").startswith("https://")
+    app.add_middleware(errors.CatchAll)
+    app.add_middleware(PageRewrite, on_page=page_served.set)
+    app.add_middleware(IdentityMiddleware, always_secure=always_secure, embedded=settings.on_space)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
+    # No other site may read an answer. With this here, Gradio does not add its own, permissive headers.
+    app.add_middleware(CORSMiddleware, allow_origins=())
+    app.add_middleware(BodyDeadline)
+    app.add_middleware(OriginCheck, own_hosts=settings.own_hosts)
+    app.add_middleware(HostCheck, allowed=settings.allowed_hosts)
+    app.add_middleware(SecurityHeaders)
