@@ -62,7 +62,7 @@ class ConversationQueries(Queries):
         """
         with self._database.read() as session:
             row = owned_conversation(session, owner_id, conversation_id)
-            leaf = leaf_id or row.leaf_id
+            leaf = row.leaf_id if leaf_id is None else leaf_id
             messages = [] if leaf is None else _path(session, row.id, leaf)
             if leaf is not None and not messages:
                 raise NotFound

@@ -8,9 +8,7 @@ from storage.schema import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
-    render_as_batch=True,  # SQLite cannot alter most things in place
-    compare_type=True,
+    target_metadata=Base.metadata,  # its naming convention names the constraints
 )
 with context.begin_transaction():
     context.run_migrations()
