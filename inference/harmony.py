@@ -20,10 +20,10 @@ import openai_harmony as library  # type: ignore[import-untyped]
 from inference import message_rules
 from inference.errors import HarmonyFormatError, VocabularyError
 from inference.harmony_stream import StreamParser
+from inference.long_text import encode_long
 from inference.types import Message, Prompt, Role
-from inference.vocabulary import FIRST_SPECIAL, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
+from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
-_KEEP_ANALYSIS = library.RenderConversationConfig(auto_drop_analysis=False)
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
 
 
@@ -57,19 +57,39 @@ class HarmonyCodec:
         Raises:
             HarmonyFormatError: a name, a recipient, a channel, a date or a text is not allowed.
         """
-        messages = message_rules.without_old_reasoning(message_rules.checked_messages(prompt.messages))
-        conversation = [
-            _system_message(prompt),
-            *_developer_message(prompt),
-            *map(_library_message, messages),
-        ]
+        messages = message_rules.checked_messages(prompt.messages)
+        tools = message_rules.checked_tools(prompt)
         try:
-            ids: list[int] = self._encoding.render_conversation_for_completion(
-                library.Conversation.from_messages(conversation), library.Role.ASSISTANT, _KEEP_ANALYSIS
-            )
+            ids = self._render_message(_system_message(prompt), has_functions=bool(tools))
+            ids += self._render_developer(prompt.instructions or "", tools)
+            for message in message_rules.without_old_reasoning(messages):
+                ids += self._render_text(_empty_message(message), message.content)
         except (library.HarmonyError, ValueError, RecursionError) as error:
             raise HarmonyFormatError("The conversation cannot be written in the model's format.") from error
+        return [*ids, START, *self._encode("assistant")]
+
+    def _render_message(self, message: library.Message, has_functions: bool = False) -> list[int]:
+        options = library.RenderOptions(conversation_has_function_tools=has_functions)
+        ids: list[int] = self._encoding.render(message, options)
         return ids
+
+    def _render_text(self, empty: library.Message, content: str) -> list[int]:
+        """A message whose header and end the library renders, around text that may be very long."""
+        *header, end = self._render_message(empty)
+        return [*header, *self.encode_text(content), end]
+
+    def _render_developer(self, instructions: str, tools: Sequence[message_rules.CheckedTool]) -> list[int]:
+        """Nothing at all when there are neither instructions nor functions."""
+        sections: list[str] = []
+        if instructions.strip():
+            sections += ["# Instructions", message_rules.check_text(instructions, "The instructions")]
+        if tools:
+            declared = self._render_message(_developer_message(tools))
+            sections.append(self.decode(declared[declared.index(MESSAGE) + 1 : -1]))
+        if not sections:
+            return []
+        empty = library.Message.from_role_and_content(library.Role.DEVELOPER, "")
+        return self._render_text(empty, "\n\n".join(sections))
 
     def parser(self, tools: Sequence[str] = (), python: bool = False) -> StreamParser:
         """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
@@ -82,14 +102,20 @@ class HarmonyCodec:
             HarmonyFormatError: the text is not valid Unicode.
         """
         message_rules.check_text(text, "The text")
+        return encode_long(text, self._encode, self._token_size)
+
+    def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._encoding.encode(text, disallowed_special=())
         return ids
+
+    def _token_size(self, token_id: int) -> int:
+        return len(self._bytes_of(token_id))
 
     def token_bytes(self, token_id: int) -> bytes | None:
         """The bytes of one ordinary text token; ``None`` for special, reserved and unknown ids."""
         if not 0 <= token_id < FIRST_SPECIAL:
             return None
-        return bytes(self._encoding._inner.decode_bytes([token_id]))
+        return self._bytes_of(token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids as text to look at: special tokens by their names, what is no token as U+FFFD."""
@@ -98,6 +124,10 @@ class HarmonyCodec:
     def _visible_bytes(self, token_id: int) -> bytes:
         if not 0 <= token_id < VOCAB_SIZE:
             return "\N{REPLACEMENT CHARACTER}".encode()
+        return self._bytes_of(token_id)
+
+    def _bytes_of(self, token_id: int) -> bytes:
+        # The library's public ways to decode give text, which loses half characters.
         return bytes(self._encoding._inner.decode_bytes([token_id]))
 
 
@@ -126,7 +156,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def _system_message(prompt: Prompt) -> library.Message:
     content = library.SystemContent.new().with_reasoning_effort(library.ReasoningEffort[prompt.effort.name])
     if prompt.model_identity:
-        content.with_model_identity(message_rules.check_text(prompt.model_identity, "The model's identity"))
+        content.with_model_identity(message_rules.checked_identity(prompt.model_identity))
     current_date = message_rules.checked_date(prompt.current_date)
     if current_date is not None:
         content.with_conversation_start_date(current_date)
@@ -135,29 +165,21 @@ def _system_message(prompt: Prompt) -> library.Message:
     return library.Message.from_role_and_content(library.Role.SYSTEM, content)
 
 
-def _developer_message(prompt: Prompt) -> list[library.Message]:
-    """No message at all when there are neither instructions nor functions."""
-    tools = message_rules.checked_tools(prompt)
-    instructions = prompt.instructions or ""
-    if not instructions.strip() and not tools:
-        return []
-    content = library.DeveloperContent.new()
-    if instructions.strip():
-        content.with_instructions(message_rules.check_text(instructions, "The instructions"))
-    if tools:
-        content.with_function_tools(
-            [library.ToolDescription.new(tool.name, tool.description, schema) for tool, schema in tools]
-        )
-    return [library.Message.from_role_and_content(library.Role.DEVELOPER, content)]
+def _developer_message(tools: Sequence[message_rules.CheckedTool]) -> library.Message:
+    content = library.DeveloperContent.new().with_function_tools(
+        [library.ToolDescription.new(tool.name, tool.description, tool.parameters) for tool in tools]
+    )
+    return library.Message.from_role_and_content(library.Role.DEVELOPER, content)
 
 
-def _library_message(message: Message) -> library.Message:
+def _empty_message(message: Message) -> library.Message:
+    """The message without its content: what the library needs for the header and the end."""
     author = library.Author(role=library.Role(message.role), name=message.name)
-    rendered = library.Message.from_author_and_content(author, message.content)
+    empty = library.Message.from_author_and_content(author, "")
     if message.role == Role.USER:
-        return rendered
-    rendered.channel = message.channel
-    rendered.recipient = message.recipient
+        return empty
+    empty.channel = message.channel
+    empty.recipient = message.recipient
     if message.content_type == "json":
-        rendered.content_type = "<|constrain|>json"  # without a space: this makes the genuine marker
-    return rendered
+        empty.content_type = "<|constrain|>json"  # without a space: this makes the genuine marker
+    return empty

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from inference.errors import HarmonyFormatError
+from inference.long_text import has_long_piece
 from inference.types import Channel, Message, Prompt, Role, ToolSpec
 
 PYTHON = "python"
@@ -158,14 +159,31 @@ def checked_date(value: str | None) -> str | None:
     raise HarmonyFormatError("The current date must look like 2025-06-28.")
 
 
-def checked_tools(prompt: Prompt) -> list[tuple[ToolSpec, dict[str, Any] | None]]:
-    """The declared functions and their parameters as plain JSON values.
+def checked_identity(text: str) -> str:
+    """The first sentence of the system message."""
+    if has_long_piece(check_text(text, "The model's identity")):
+        raise HarmonyFormatError("The model's identity holds a word that is far too long.")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTool:
+    """A function that may be declared; ``parameters`` holds plain JSON values only."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any] | None
+
+
+def checked_tools(prompt: Prompt) -> list[CheckedTool]:
+    """The declared functions.
 
     Raises:
-        HarmonyFormatError: a name is not allowed or comes twice, or a schema is not JSON.
+        HarmonyFormatError: a name is not allowed or comes twice, a schema is not JSON, or a
+            description holds a run of characters that would take the encoder seconds.
     """
     names: set[str] = set()
-    tools: list[tuple[ToolSpec, dict[str, Any] | None]] = []
+    tools: list[CheckedTool] = []
     for tool in prompt.tools:
         if not is_function_name(tool.name):
             raise HarmonyFormatError(
@@ -175,7 +193,10 @@ def checked_tools(prompt: Prompt) -> list[tuple[ToolSpec, dict[str, Any] | None]
             raise HarmonyFormatError("Two tools have the same name.")
         names.add(tool.name)
         check_text(tool.description, "A tool's description")
-        tools.append((tool, _plain_schema(tool)))
+        schema = _plain_schema(tool)
+        if has_long_piece(tool.description) or has_long_piece(json.dumps(schema, ensure_ascii=False)):
+            raise HarmonyFormatError("A tool's description holds a word that is far too long.")
+        tools.append(CheckedTool(tool.name, tool.description, schema))
     return tools
 
 

