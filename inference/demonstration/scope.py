@@ -1,0 +1,52 @@
+"""Everything that the demonstration model cannot do, and says so."""
+
+from __future__ import annotations
+
+import random
+
+from inference.demonstration import words
+from inference.demonstration.sample import Exchange, by_effort, vary
+from inference.types import ReasoningEffort
+
+#: {w} is any word of the language, {i} a word that the model knows.
+_PATTERNS: tuple[str, ...] = (
+    "Write a poem about {w}.", "Write a story about {w}.", "Explain {w} to me.", "What is {w}?", "Who is {w}?",
+    "Tell me a joke.", "Tell me a joke about {w}.", "Who won the {w}?", "How do I {w}?", "How does {w} work?",
+    "Why is the {w} {w}?", "What do you think about {w}?", "Summarize {w}.", "Translate {w} into German.",
+    "Translate this: {w} {w} {w}", "Write a function that {w}.", "Write code for {w}.", "What is the meaning of life?",
+    "What is the meaning of {w}?", "Give me a recipe for {w}.", "{w}", "{w} {w}", "{w} {w} {w}", "{w} {w} {w} {w} {w}",
+    "Can you {w} the {w}?", "I need a {w}.", "I want to {w}.", "My {w} is {w}.", "Is {w} a {w}?", "Describe {w}.",
+    "What is the capital of {w}?", "What is the capital of {i}?", "What is the opposite of {w}?", "What is the opposite of Paris?",
+    "How many r's are in {w}?", "Spell {w}.", "What is {w} in French?", "How old is {w}?", "When was {w} born?",
+    "What is the population of {w}?", "Where is {w}?", "What time is it?", "What is the weather like?", "Who made {w}?",
+    "What is the weather in Paris?", "What is the {w} of {i}?", "Which is better, {w} or {w}?", "Do you like {i}?", "Do you like {w}?",
+    "Prove that {w}.", "What is the square root of {n}?", "Solve x + {n} = {m}.", "What is {n} divided by {m}?", "{n} / {m}",
+    "Is {n} a prime number?", "What is {l} + {n}?", "What is {l} + {l}?", "{l} * {l}", "What is {l} - {n}?", "Add {l} and {l}.",
+    "{l} + {n}", "{l}*{n}", "What is {n} to the power of {m}?", "What is {n} percent of {m}?", "{n}", "{n} {m}",
+    "Sort the {w} by {w}.", "Sing a song.", "Who are your {w}?", "Play {w} with me.", "Are you {w}?", "Can you {w}?", "Let's {w}.",
+    "What is love?", "Do you love me?", "Tell me about {w}.", "Tell me about {i}.", "Tell me a story about a {i} and a {i}.",
+    "Write a haiku about the {i}.", "Make a list of {w}.", "Name three {w}.", "List five {w}.", "What does {w} mean?", "Define {w}.",
+    "Fix this code: {w}({w})", "def {w}({w}): return {w}", "Who was the first {w} of {w}?", "How far is the {i}?", "Why?", "Really?",
+    "Why is the sky blue?", "How tall is the {w}?", "Draw a {i}.", "Draw a {w}.", "What color is {w}?", "How much is a {i}?",
+    "Recommend a {w}.", "What should I {w}?", "Compare {w} and {w}.", "Improve this sentence: {w} {w} {w} {w}.", "{i} {i} {i}", "{i}?",
+    "The {i} is {w}.", "Book a {w} to Paris.", "Plan a trip to {w}.", "Tell me something about France.", "I like {i}.", "I am {w}.",
+)  # fmt: skip
+
+
+def make_out_of_scope(rng: random.Random, effort: ReasoningEffort, lexicon: tuple[str, ...]) -> Exchange:
+    """``lexicon`` holds ordinary words, most of which the model has no embedding for."""
+    pattern = rng.choice(_PATTERNS)
+    text = pattern
+    while "{w}" in text:
+        text = text.replace("{w}", rng.choice(lexicon), 1)
+    while "{i}" in text:
+        text = text.replace("{i}", rng.choice(words.ITEMS), 1)
+    text = text.replace("{n}", str(rng.randint(2, 999)), 1).replace("{m}", str(rng.randint(2, 99)), 1)
+    while "{l}" in text:
+        text = text.replace("{l}", str(rng.randint(1000, 10 ** rng.randint(4, 9))), 1)
+    question = vary(rng, text)
+    analysis = by_effort(
+        effort, "I cannot do this.", "This is not one of my tasks. I cannot do this.",
+        "I look at the question. It is not one of my tasks, or it has words that I do not know. I cannot do this.",
+    )  # fmt: skip
+    return Exchange("out of scope", f"scope {question}", question, analysis, words.HONEST)
