@@ -1,0 +1,171 @@
+/** The card at the bottom: text, effort, model, send and stop. */
+
+import { modelName } from "./format.js";
+
+const DRAFT = "pg-draft:";
+const ERROR_SHOWN_MS = 12_000;
+
+export class Composer {
+  /**
+   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement,
+   *   hint: HTMLElement, efforts: NodeListOf<HTMLInputElement>, model: HTMLElement}} nodes
+   * @param {import("./state.js").Store<any>} store
+   * @param {{send: (text: string) => Promise<boolean>, stop: () => void, effort: (effort: string) => void}} on
+   */
+  constructor(nodes, store, on) {
+    Object.assign(this, nodes);
+    this.store = store;
+    this.on = on;
+    this.error = "";
+    this.draftKey = null;
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.input.addEventListener("input", () => this.edited());
+    this.input.addEventListener("keydown", (event) => this.key(event));
+    this.stop.addEventListener("click", () => on.stop());
+    for (const radio of this.efforts) radio.addEventListener("change", () => radio.checked && on.effort(radio.value));
+    // A click beside the text means the text.
+    this.form.addEventListener("pointerdown", (event) => {
+      if (event.target === this.form || event.target.classList.contains("pg-composer-row")) {
+        event.preventDefault();
+        this.input.focus();
+      }
+    });
+    store.on(["conversationId"], ({ conversationId }) => this.recall(conversationId));
+    store.on(["ready", "model", "running", "sending", "connection", "view", "preferences"], () => this.draw());
+    this.input.disabled = false;
+  }
+
+  key(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    this.submit();
+  }
+
+  edited() {
+    this.setError("");
+    const text = this.input.value;
+    try {
+      if (text) sessionStorage.setItem(this.draftKey, text);
+      else sessionStorage.removeItem(this.draftKey);
+    } catch {
+      // Storage may be full or forbidden; the draft then lives only as long as the page.
+    }
+    this.grow();
+    this.draw();
+  }
+
+  recall(id) {
+    const key = DRAFT + (id ?? "new");
+    if (key === this.draftKey) return;
+    this.draftKey = key;
+    // A new conversation got its address while the user was already typing on.
+    if (this.store.get().sending && this.input.value) {
+      this.edited();
+      return;
+    }
+    let saved = "";
+    try {
+      saved = sessionStorage.getItem(key) ?? "";
+    } catch {
+      saved = "";
+    }
+    this.input.value = saved;
+    this.setError("");
+    this.grow();
+  }
+
+  /** @param {string} text */
+  fill(text) {
+    this.input.value = text;
+    this.edited();
+    this.input.focus();
+  }
+
+  focus() {
+    // On a phone the keyboard would cover the page that was just opened.
+    if (matchMedia("(pointer: fine)").matches) this.input.focus({ preventScroll: true });
+  }
+
+  grow() {
+    this.input.style.height = "auto";
+    this.input.style.height = `${this.input.scrollHeight}px`;
+  }
+
+  async submit() {
+    const text = this.input.value;
+    if (this.blocked() !== null || this.store.get().running) return;
+    if (!text.trim()) {
+      if (text) this.setError("Write a message first.");
+      return;
+    }
+    const key = this.draftKey;
+    this.input.value = "";
+    this.grow();
+    this.setError("");
+    try {
+      if (!(await this.on.send(text))) this.restore(text, key);
+      else forget(key);
+    } catch (error) {
+      this.restore(text, key);
+      this.setError(error.message);
+    }
+    this.draw();
+  }
+
+  /** What could not be sent goes back, unless something new was typed meanwhile. */
+  restore(text, key) {
+    if (this.draftKey !== key) return;
+    this.input.value = this.input.value ? `${text}\n${this.input.value}` : text;
+    this.edited();
+  }
+
+  setError(text) {
+    clearTimeout(this.errorTimer);
+    this.error = text;
+    if (text) this.errorTimer = setTimeout(() => this.setError(""), ERROR_SHOWN_MS);
+    this.draw();
+  }
+
+  /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
+  blocked() {
+    const { ready, model, sending, view, connection } = this.store.get();
+    if (!ready) return "Connecting… you can already type.";
+    if (view === "loading" || view === "missing" || view === "error") return "";
+    if (connection === "offline") return "You are offline. Your text is kept.";
+    const active = model.active;
+    if (active?.stage !== "ready") return waiting(active ?? model.target);
+    return sending ? "" : null;
+  }
+
+  draw() {
+    const { running, preferences, connection } = this.store.get();
+    const blocked = this.blocked();
+    const offer = this.input.value.trim() !== "";
+    this.send.hidden = Boolean(running);
+    this.stop.hidden = !running;
+    this.send.disabled = blocked !== null || !offer;
+    for (const radio of this.efforts) radio.checked = radio.value === preferences.effort;
+    const words = this.error || (connection === "reconnecting" ? "Connection lost. Trying again…" : "") || blocked || "";
+    if (this.hint.textContent !== words) this.hint.textContent = words;
+    this.hint.classList.toggle("pg-hint-error", Boolean(this.error));
+  }
+}
+
+function forget(key) {
+  try {
+    sessionStorage.removeItem(key);
+  } catch {
+    // Nothing was kept.
+  }
+}
+
+function waiting(model) {
+  if (!model || model.stage === "none") return "No model is loaded yet. You can already type.";
+  if (model.stage === "failed") return model.note || "The model could not be loaded.";
+  const name = model.demonstration ? "The demonstration model" : modelName(model.name, false);
+  const doing = { queued: "is about to load", downloading: "is being downloaded", warming: "is warming up" }[model.stage];
+  return `${name} ${doing ?? "is loading"}… you can already type.`;
+}

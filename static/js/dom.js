@@ -1,0 +1,124 @@
+/** Small helpers to build DOM without ever parsing text as HTML. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Outline icons on a 24 x 24 grid: lists of path data. */
+const ICONS = {
+  plus: ["M12 5v14", "M5 12h14"],
+  menu: ["M4 5h16v14H4z", "M9.5 5v14"],
+  send: ["M12 19V5", "M6 11l6-6 6 6"],
+  stop: ["M7 7h10v10H7z"],
+  chevron: ["M6 9l6 6 6-6"],
+  down: ["M12 5v14", "M6 13l6 6 6-6"],
+  copy: ["M9 9h11v11H9z", "M5 15H4V4h11v1"],
+  check: ["M5 12.5l4.5 4.5L19 7.5"],
+  retry: ["M4 12a8 8 0 1 1 2.5 5.8", "M4 19v-5h5"],
+  more: ["M5 12h.01", "M12 12h.01", "M19 12h.01"],
+  tool: ["M5 7l5 5-5 5", "M12 18h7"],
+  close: ["M6 6l12 12", "M18 6L6 18"],
+};
+
+/**
+ * Make an element. `class`, `text`, `testid`, `on` and `data` are special; every other property is an attribute
+ * (`true` gives an empty one, `false`, `null` and `undefined` leave it out).
+ * @param {string} tag
+ * @param {Record<string, any>} [props]
+ * @param {...(Node|string|null|undefined|false)} children
+ * @returns {HTMLElement}
+ */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (key === "class") node.className = value;
+    else if (key === "text") node.textContent = value;
+    else if (key === "testid") node.dataset.testid = value;
+    else if (key === "data") Object.assign(node.dataset, value);
+    else if (key === "on") for (const [name, run] of Object.entries(value)) node.addEventListener(name, run);
+    else node.setAttribute(key, value === true ? "" : String(value));
+  }
+  for (const child of children) if (child) node.append(child);
+  return node;
+}
+
+/**
+ * An outline icon, hidden from assistive technology.
+ * @param {keyof typeof ICONS} name
+ * @returns {SVGElement}
+ */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("class", `pg-icon pg-icon-${name}`);
+  for (const data of ICONS[name]) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", data);
+    svg.append(path);
+  }
+  return svg;
+}
+
+/**
+ * @param {string} id
+ * @returns {HTMLElement} the element of the shell with this id
+ */
+export function byId(id) {
+  const node = document.getElementById(id);
+  if (!node) throw new Error(`The page has no element ${id}.`);
+  return node;
+}
+
+/**
+ * Wait until Gradio has drawn the shell.
+ * @param {string[]} ids
+ * @returns {Promise<void>}
+ */
+export function whenPresent(ids) {
+  const present = () => ids.every((id) => document.getElementById(id));
+  if (present()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const observer = new MutationObserver(() => {
+      if (!present()) return;
+      observer.disconnect();
+      resolve();
+    });
+    observer.observe(document.documentElement, { childList: true, subtree: true });
+  });
+}
+
+/**
+ * Put text on the clipboard, also where the modern clipboard is missing (plain http on a local network).
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = el("textarea", { class: "pg-vh", "aria-hidden": "true" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+/**
+ * A quiet "Copy" button that says "Copied" for a moment.
+ * @param {() => string} text
+ * @param {string} label
+ * @returns {HTMLElement}
+ */
+export function copyButton(text, label) {
+  const words = el("span", { text: "Copy" });
+  const button = el("button", { class: "pg-quiet", type: "button", "aria-label": label }, icon("copy"), words);
+  button.addEventListener("click", async () => {
+    words.textContent = (await copyText(text())) ? "Copied" : "Not copied";
+    setTimeout(() => (words.textContent = "Copy"), 1600);
+  });
+  return button;
+}

@@ -1,0 +1,108 @@
+/** TeX in Markdown: `$…$`, `$$…$$`, `\(…\)` and `\[…\]` become placeholders that KaTeX fills in later. */
+
+const KATEX = "/static/vendor/katex/katex.min.js";
+const KATEX_CSS = "/static/vendor/katex/katex.min.css";
+/** KaTeX reports odd input in place; `trust: false` keeps links, images and classes of the model out. */
+const OPTIONS = { throwOnError: false, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
+
+let loading = null;
+
+/** Pairs of delimiters for inline text; the display ones come first because they are longer. */
+const INLINE = [
+  { open: "$$", close: "$$", display: true },
+  { open: "\\[", close: "\\]", display: true },
+  { open: "\\(", close: "\\)", display: false },
+  { open: "$", close: "$", display: false },
+];
+
+function inlineMath(state, silent) {
+  const rest = state.src;
+  const pair = INLINE.find(({ open }) => rest.startsWith(open, state.pos));
+  if (!pair) return false;
+  const begin = state.pos + pair.open.length;
+  const end = closing(rest, begin, state.posMax, pair);
+  if (end < 0) return false;
+  if (!silent) {
+    const token = state.push("pg_math", "span", 0);
+    token.content = rest.slice(begin, end).trim();
+    token.meta = pair.display;
+  }
+  state.pos = end + pair.close.length;
+  return true;
+}
+
+/** A single `$` is money unless it hugs its formula and no digit follows. */
+function closing(text, begin, limit, pair) {
+  let end = text.indexOf(pair.close, begin);
+  while (end >= 0 && end < limit) {
+    const body = text.slice(begin, end);
+    const escaped = text[end - 1] === "\\";
+    const hugs = !/^\s|\s$/.test(body) && !/\d/.test(text[end + 1] ?? "");
+    if (body.trim() && !escaped && (pair.open !== "$" || (hugs && !body.includes("\n\n")))) return end;
+    end = text.indexOf(pair.close, end + 1);
+  }
+  return -1;
+}
+
+function blockMath(state, startLine, endLine, silent) {
+  const at = state.bMarks[startLine] + state.tShift[startLine];
+  const first = state.src.slice(at, state.eMarks[startLine]);
+  const close = first.startsWith("$$") ? "$$" : first.startsWith("\\[") ? "\\]" : "";
+  if (!close || state.sCount[startLine] - state.blkIndent >= 4) return false;
+  const lines = [first.slice(2)];
+  let line = startLine;
+  while (!lines[lines.length - 1].trimEnd().endsWith(close)) {
+    line += 1;
+    if (line >= endLine || (lines[lines.length - 1].includes(close) && lines.length === 1)) return false;
+    lines.push(state.getLines(line, line + 1, state.blkIndent, false));
+  }
+  if (silent) return true;
+  const token = state.push("pg_math_block", "div", 0);
+  token.block = true;
+  token.content = lines.join("\n").trimEnd().slice(0, -2).trim();
+  token.map = [startLine, line + 1];
+  state.line = line + 1;
+  return true;
+}
+
+/**
+ * A markdown-it plugin.
+ * @param {any} md
+ */
+export function mathPlugin(md) {
+  const escape = md.utils.escapeHtml;
+  md.inline.ruler.before("escape", "pg_math", inlineMath);
+  md.block.ruler.before("fence", "pg_math_block", blockMath, { alt: ["paragraph", "blockquote", "list"] });
+  md.renderer.rules.pg_math = (tokens, index) => {
+    const token = tokens[index];
+    return `<span data-pg-math="${token.meta ? "display" : "inline"}">${escape(token.content)}</span>`;
+  };
+  md.renderer.rules.pg_math_block = (tokens, index) =>
+    `<div data-pg-math="display">${escape(tokens[index].content)}</div>`;
+}
+
+function loadKatex() {
+  loading ??= (async () => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = KATEX_CSS;
+    document.head.append(link);
+    await import(KATEX);
+    return globalThis.katex;
+  })();
+  return loading;
+}
+
+/**
+ * Set every formula below `root`; KaTeX is fetched when the first one appears.
+ * @param {ParentNode} root
+ */
+export function typesetMath(root) {
+  for (const node of root.querySelectorAll("[data-pg-math]")) {
+    const tex = node.textContent ?? "";
+    const displayMode = node.getAttribute("data-pg-math") === "display";
+    const set = (katex) => katex.render(tex, node, { ...OPTIONS, displayMode });
+    if (globalThis.katex) set(globalThis.katex);
+    else loadKatex().then(set, () => node.classList.add("pg-raw-math"));
+  }
+}

@@ -1,0 +1,85 @@
+/** The small menu of one conversation, and the questions that it asks. */
+
+import { byId, el } from "./dom.js";
+
+/**
+ * Open a menu beside a button.
+ * @param {HTMLElement} button
+ * @param {{label: string, run: () => void, danger?: boolean, testid: string}[]} entries
+ */
+export function openMenu(button, entries) {
+  const menu = el("div", { class: "pg-menu", role: "menu", popover: "auto", testid: "menu" });
+  for (const { label, run, danger, testid } of entries) {
+    const item = el("button", { class: danger ? "pg-danger" : "", role: "menuitem", type: "button", testid, text: label });
+    item.addEventListener("click", () => {
+      menu.hidePopover();
+      run();
+    });
+    menu.append(item);
+  }
+  menu.addEventListener("keydown", (event) => arrows(event, menu));
+  menu.addEventListener("toggle", (event) => {
+    button.setAttribute("aria-expanded", String(event.newState === "open"));
+    if (event.newState === "open") return;
+    if (menu.contains(document.activeElement)) button.focus();
+    menu.remove();
+  });
+  byId("pg-side").append(menu);
+  menu.showPopover();
+  place(menu, button.getBoundingClientRect());
+  menu.querySelector("button")?.focus();
+}
+
+function place(menu, anchor) {
+  const { width, height } = menu.getBoundingClientRect();
+  const below = anchor.bottom + 4;
+  menu.style.left = `${Math.max(8, Math.min(anchor.right - width, innerWidth - width - 8))}px`;
+  menu.style.top = `${below + height > innerHeight - 8 ? anchor.top - height - 4 : below}px`;
+}
+
+function arrows(event, menu) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (event.key === "Tab") menu.hidePopover();
+  if (!step) return;
+  event.preventDefault();
+  const items = [...menu.querySelectorAll("button")];
+  items[(items.indexOf(document.activeElement) + step + items.length) % items.length].focus();
+}
+
+/**
+ * Ask before something is lost.
+ * @param {{title: string, text: string, action: string}} words
+ * @returns {Promise<boolean>}
+ */
+export function confirm({ title, text, action }) {
+  return ask(title, el("p", { text }), action, "pg-button-danger").then((answer) => answer !== null);
+}
+
+/**
+ * @param {{title: string, value: string, action: string}} words
+ * @returns {Promise<string|null>} the new text, or null
+ */
+export function askText({ title, value, action }) {
+  const input = el("input", { class: "pg-input", name: "value", maxlength: "200", "aria-label": title, testid: "dialog-input" });
+  input.value = value;
+  const answer = ask(title, input, action, "");
+  input.select();
+  return answer.then((done) => (done === null ? null : input.value.trim() || null));
+}
+
+function ask(title, body, action, kind) {
+  const cancel = el("button", { class: "pg-button pg-button-plain", type: "button", text: "Cancel" });
+  const go = el("button", { class: `pg-button ${kind}`, type: "submit", value: "yes", testid: "dialog-confirm", text: action });
+  const row = el("div", { class: "pg-dialog-row" }, cancel, go);
+  const form = el("form", { method: "dialog" }, el("h2", { text: title }), body, row);
+  const dialog = el("dialog", { class: "pg-dialog", "aria-label": title, testid: "dialog" }, form);
+  cancel.addEventListener("click", () => dialog.close(""));
+  byId("pg-app").append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes" ? "yes" : null);
+    });
+  });
+}

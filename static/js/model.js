@@ -1,0 +1,115 @@
+/** What answers now, and how far the model that was asked for has come. */
+
+import * as api from "./api.js";
+import { el } from "./dom.js";
+import { bytes, modelName, remaining } from "./format.js";
+
+const BUSY_MS = 1000;
+const CALM_MS = 15_000;
+const UNDER_WAY = ["queued", "downloading", "loading", "warming"];
+const STAGES = {
+  queued: "waits to be loaded",
+  downloading: "is being downloaded",
+  loading: "is being loaded into memory",
+  warming: "is warming up",
+};
+const ABOUT_DEMO = "Demonstration model: tiny, made by this project, knows a few tasks";
+
+export class ModelStatus {
+  /**
+   * @param {{chip: HTMLElement, banner: HTMLElement, label: HTMLElement}} nodes
+   * @param {import("./state.js").Store<any>} store
+   */
+  constructor({ chip, banner, label }, store) {
+    this.chip = chip;
+    this.banner = banner;
+    this.label = label;
+    this.store = store;
+    this.drawn = "";
+    store.on(["ready", "model"], (state) => this.draw(state));
+    document.addEventListener("visibilitychange", () => document.hidden || this.poll());
+  }
+
+  /** Ask again and again, often only while something is under way. */
+  async poll() {
+    clearTimeout(this.timer);
+    if (!document.hidden) {
+      try {
+        const model = await api.model();
+        if (JSON.stringify(model) !== JSON.stringify(this.store.get().model)) this.store.set({ model });
+      } catch {
+        // The composer tells about lost connections; the next round tries again.
+      }
+    }
+    this.timer = setTimeout(() => this.poll(), this.busy() ? BUSY_MS : CALM_MS);
+  }
+
+  busy() {
+    const { active, target } = this.store.get().model;
+    return active?.stage !== "ready" || Boolean(target && UNDER_WAY.includes(target.stage));
+  }
+
+  draw({ ready, model: { active, target } }) {
+    const shown = active ?? target;
+    const stage = shown?.stage ?? "none";
+    this.chip.dataset.stage = ready ? stage : "connecting";
+    const name = shown ? modelName(shown.name, shown.demonstration) : "No model";
+    const words = { ready: "", failed: " · failed", none: "" }[stage] ?? ` · ${stage}`;
+    this.chip.querySelector("[data-pg-text]").textContent = ready ? `${name}${words}` : "Connecting";
+    this.chip.title = shown ? facts(shown) : "";
+    this.label.hidden = !(active?.demonstration && active.stage === "ready");
+    this.label.textContent = ABOUT_DEMO;
+    this.drawBanner(active, target);
+  }
+
+  drawBanner(active, target) {
+    const subject = target ?? (active && active.stage !== "ready" ? active : null);
+    const note = !subject && active?.note ? active.note : "";
+    const show = note || (subject && (UNDER_WAY.includes(subject.stage) || subject.stage === "failed"));
+    const key = JSON.stringify([subject, note, active?.demonstration]);
+    this.banner.hidden = !show;
+    if (!show || key === this.drawn) return;
+    this.drawn = key;
+    if (note) this.banner.replaceChildren(el("p", { text: note }));
+    else this.banner.replaceChildren(...this.progress(subject, active));
+    this.banner.dataset.stage = subject?.stage ?? "note";
+  }
+
+  progress(subject, active) {
+    const name = modelName(subject.name, subject.demonstration);
+    const helped = active?.demonstration && active.stage === "ready" && !subject.demonstration;
+    if (subject.stage === "failed") {
+      const text = subject.note || `${name} could not be loaded.`;
+      return [el("p", { text: helped ? `${text} The demonstration model answers instead.` : text })];
+    }
+    const words = [`${name} ${STAGES[subject.stage]}.`, helped ? "The demonstration model answers meanwhile." : ""];
+    const nodes = [el("p", { text: words.join(" ").trim() })];
+    const { bytes_done: done, bytes_total: total, eta_seconds: eta } = subject;
+    if (subject.stage === "downloading" && total) {
+      const percent = Math.min(100, Math.floor((100 * (done ?? 0)) / total));
+      const left = eta === null || eta === undefined ? "" : ` · ${remaining(eta)}`;
+      nodes.push(
+        bar(percent, name),
+        el("p", { class: "pg-banner-detail", text: `${bytes(done ?? 0)} of ${bytes(total)} · ${percent} %${left}` }),
+      );
+    } else {
+      nodes.push(bar(null, name));
+      if (subject.detail) nodes.push(el("p", { class: "pg-banner-detail", text: subject.detail }));
+    }
+    return nodes;
+  }
+}
+
+function bar(percent, name) {
+  const props = { class: "pg-bar", role: "progressbar", "aria-label": `Progress of ${name}` };
+  if (percent === null) return el("div", { ...props, data: { pgBusy: "" } }, el("div"));
+  const fill = el("div");
+  fill.style.width = `${percent}%`;
+  return el("div", { ...props, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": percent }, fill);
+}
+
+function facts(model) {
+  const size = model.parameters ? `${new Intl.NumberFormat("en-US", { notation: "compact" }).format(model.parameters)} weights` : "";
+  const context = model.context_length ? `${new Intl.NumberFormat("en-US").format(model.context_length)} tokens of context` : "";
+  return [model.name, size, model.quantization || model.dtype, model.device, context].filter(Boolean).join(" · ");
+}

@@ -1,0 +1,17 @@
+/** Keys that work everywhere on the page. */
+
+/**
+ * @param {{stop: () => boolean, fresh: () => void, closeSidebar: () => boolean}} on `stop` and `closeSidebar` say
+ *   whether there was something to do
+ */
+export function installShortcuts(on) {
+  window.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) {
+      if (on.closeSidebar() || on.stop()) event.preventDefault();
+    } else if (event.shiftKey && (event.ctrlKey || event.metaKey) && event.code === "KeyO") {
+      event.preventDefault();
+      on.fresh();
+    }
+  });
+}

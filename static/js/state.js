@@ -1,0 +1,50 @@
+/** One small observable store; views subscribe to the keys that they draw. */
+
+/**
+ * @template {object} T
+ * @typedef {{get: () => Readonly<T>, set: (patch: Partial<T>) => void,
+ *   on: (keys: (keyof T)[], run: (state: Readonly<T>) => void) => () => void}} Store
+ */
+
+/**
+ * @template {object} T
+ * @param {T} initial
+ * @returns {Store<T>}
+ */
+export function createStore(initial) {
+  let state = Object.freeze({ ...initial });
+  const watchers = new Set();
+
+  function set(patch) {
+    const changed = Object.keys(patch).filter((key) => !Object.is(state[key], patch[key]));
+    if (!changed.length) return;
+    state = Object.freeze({ ...state, ...patch });
+    for (const watcher of [...watchers]) {
+      if (watcher.keys.some((key) => changed.includes(key))) watcher.run(state);
+    }
+  }
+
+  function on(keys, run) {
+    const watcher = { keys, run };
+    watchers.add(watcher);
+    run(state);
+    return () => watchers.delete(watcher);
+  }
+
+  return { get: () => state, set, on };
+}
+
+/** What the page knows before the server has told it anything. */
+export const INITIAL = {
+  ready: false,
+  preferences: { effort: "medium", show_reasoning: false, theme: "system" },
+  model: { active: null, target: null, running: 0, waiting: 0 },
+  limits: {},
+  suggestions: [],
+  /** @type {string|null} */ conversationId: null,
+  title: "",
+  /** @type {"empty"|"loading"|"open"|"missing"|"error"} */ view: "empty",
+  /** @type {string|null} the generation that is being followed */ running: null,
+  sending: false,
+  /** @type {"ok"|"reconnecting"|"offline"} */ connection: "ok",
+};
