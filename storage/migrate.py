@@ -17,6 +17,7 @@ from storage.errors import DatabaseCorrupt, DatabaseTooNew
 from storage.translate import plain_errors
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+MAGIC = b"SQLite format 3\0"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -45,6 +46,8 @@ def prepare(path: Path) -> None:
 
 def check(path: Path) -> None:
     """Read the whole file once without writing to it; raise when it is damaged, foreign or too new."""
+    if not starts_like_sqlite(path):
+        raise DatabaseCorrupt  # SQLite itself takes a very short file for an empty one and writes over it
     # A journal left by a crash in the very first moments must be rolled back, which takes write access.
     mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as connection:
@@ -61,6 +64,12 @@ def check(path: Path) -> None:
             raise DatabaseTooNew
         if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
             raise DatabaseCorrupt
+
+
+def starts_like_sqlite(path: Path) -> bool:
+    """True for a database and for an empty file."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) in (b"", MAGIC)
 
 
 def upgrade(path: Path) -> None:
