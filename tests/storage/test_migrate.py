@@ -161,7 +161,8 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path) 
     assert folder(path) == before
 
 
-def test_a_damaged_page_is_found_at_the_start(path: Path) -> None:
+@pytest.mark.parametrize("name", ["messages", "ix_generations_user_message_id"])
+def test_a_damaged_page_is_found_at_the_start(path: Path, name: str) -> None:
     store = Store.open(path)
     owner = store.user_for_identity(identity("owner")).id
     for number in range(30):
@@ -169,7 +170,7 @@ def test_a_damaged_page_is_found_at_the_start(path: Path) -> None:
     store.close()
     data = bytearray(path.read_bytes())
     with closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     data[(page - 1) * size : page * size] = b"\xa5" * size
     path.write_bytes(data)

@@ -110,7 +110,7 @@ def test_a_conversation_that_answers_takes_no_second_turn(store: Store, owner: s
     first = begin(store, owner)
     if running:
         store.mark_running(owner, first.generation.id, "demo", "r1")
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="still answering"):
         begin(store, owner, conversation_id=first.conversation.id)
     assert row_counts(store) == [1, 1, 1]
 
