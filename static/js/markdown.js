@@ -14,6 +14,7 @@ const ALLOWED = {
   ],
   ALLOWED_ATTR: ["href", "title", "start", "align", "data-pg-lang", "data-pg-math"],
   ALLOWED_URI_REGEXP: SCHEMES,
+  ADD_URI_SAFE_ATTR: ["start", "align", "data-pg-lang", "data-pg-math"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,

@@ -53,7 +53,7 @@ export class ModelStatus {
     const shown = active ?? target;
     const stage = shown?.stage ?? "none";
     this.chip.dataset.stage = ready ? stage : "connecting";
-    const name = shown ? modelName(shown.name, shown.demonstration) : "No model";
+    const name = shown ? (shown.demonstration ? "Demo model" : modelName(shown.name, false)) : "No model";
     const words = { ready: "", failed: " · failed", none: "" }[stage] ?? ` · ${stage}`;
     this.chip.querySelector("[data-pg-text]").textContent = ready ? `${name}${words}` : "Connecting";
     this.chip.title = shown ? facts(shown) : "";
@@ -76,7 +76,7 @@ export class ModelStatus {
   }
 
   progress(subject, active) {
-    const name = modelName(subject.name, subject.demonstration);
+    const name = subject.demonstration ? "The demonstration model" : modelName(subject.name, false);
     const helped = active?.demonstration && active.stage === "ready" && !subject.demonstration;
     if (subject.stage === "failed") {
       const text = subject.note || `${name} could not be loaded.`;
