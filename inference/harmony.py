@@ -21,7 +21,7 @@ from inference import message_rules
 from inference.errors import HarmonyFormatError, VocabularyError
 from inference.harmony_stream import StreamParser
 from inference.long_text import encode_long
-from inference.types import Message, Prompt, Role
+from inference.types import Message, Prompt, ReasoningEffort, Role
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
@@ -154,7 +154,8 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _system_message(prompt: Prompt) -> library.Message:
-    content = library.SystemContent.new().with_reasoning_effort(library.ReasoningEffort[prompt.effort.name])
+    effort = ReasoningEffort(prompt.effort).name
+    content = library.SystemContent.new().with_reasoning_effort(library.ReasoningEffort[effort])
     if prompt.model_identity:
         content.with_model_identity(message_rules.checked_identity(prompt.model_identity))
     current_date = message_rules.checked_date(prompt.current_date)

@@ -82,9 +82,8 @@ def read_header(text: HeaderText, tools: KnownTools) -> Header:
     content_type, rest, sound_type = _read_content_type(constraint.strip(), rest)
     if role is not None and _claims_other_author(role):
         return Header(Channel.ANALYSIS, None, None, True, rest)
-    sound = (
-        sound_type and not text.damaged and role in (None if not text.explicit else _ASSISTANT, _ASSISTANT)
-    )
+    sound_role = role == _ASSISTANT or (role is None and not text.explicit)
+    sound = sound_role and sound_type and not text.damaged
     if not recipients and rest and _is_declared(rest, tools):
         recipients, rest, sound = [rest], "", False  # a bare name: "commentary functions.add"
     recipient, sound_recipient, lost = _choose_recipient(recipients, tools)

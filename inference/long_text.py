@@ -4,9 +4,9 @@ The encoder works on pieces (a word, a run of blanks, a run of signs) and its ti
 square of a piece's length: 100,000 emoji in a row take a minute. Here long pieces are encoded in
 overlapping windows that are joined at a token which both windows have at the same place. Byte pair
 encoding is local: a row of tokens is the encoding of its text when every two neighbours are, so
-the joined row is what the whole piece would give. Only where a window's cut makes the encoder part
-a piece that it would otherwise keep whole (a newline amid thousands of blanks) may a token at that
-place differ; the text it stands for never does.
+the joined row is what the whole piece would give. A token may differ only where a window's cut
+makes the encoder part what it would otherwise keep whole (a newline amid thousands of blanks), or
+where a letter is younger than Python's Unicode tables; the text it stands for never differs.
 """
 
 from __future__ import annotations
