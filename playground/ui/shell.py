@@ -10,7 +10,6 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from playground.ui.theme import build_theme
 
@@ -55,11 +54,6 @@ def mount(app: FastAPI, *, blocked_paths: list[str]) -> FastAPI:
         blocked_paths=blocked_paths,
     )
     return app
-
-
-def static_files() -> StaticFiles:
-    """Return what belongs at ``/static``: the page's own files, then the few that Gradio expects there."""
-    return StaticFiles(directory=_STATIC, packages=[("gradio", "templates/frontend/static")])
 
 
 def head_markup() -> str:

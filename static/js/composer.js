@@ -1,6 +1,6 @@
 /** The card at the bottom: text, effort, model, send and stop. */
 
-import { modelName } from "./format.js";
+import { count, modelName } from "./format.js";
 
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
@@ -137,7 +137,16 @@ export class Composer {
     if (connection === "offline") return "You are offline. Your text is kept.";
     const active = model.active;
     if (active?.stage !== "ready") return waiting(active ?? model.target);
-    return sending ? "" : null;
+    return sending ? "" : this.tooLong();
+  }
+
+  /** The server counts Unicode characters, not halves of them. */
+  tooLong() {
+    const limit = this.store.get().limits.max_message_chars;
+    const text = this.input.value;
+    if (!limit || text.length <= limit) return null;
+    const over = [...text].length - limit;
+    return over > 0 ? `The message is ${count(over)} characters too long.` : null;
   }
 
   draw() {

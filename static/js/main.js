@@ -153,8 +153,6 @@ async function firstState() {
 
 async function main() {
   await whenPresent(["pg-side", "pg-list", "pg-app", "pg-composer"]);
-  // Gradio wraps everything in a main of its own; the page's main is inside.
-  document.querySelector("gradio-app main")?.setAttribute("role", "presentation");
   bindPreferences();
   bindTitle();
   const { chat, list, composer } = buildChat();

@@ -3,7 +3,10 @@
 import { dressCode } from "./code.js";
 import { mathPlugin, typesetMath } from "./math.js";
 
-const VENDOR = "/static/vendor";
+// The version is part of the address, so that a browser may keep the file for good.
+const MARKDOWN_IT = "/static/vendor/markdown-it/markdown-it.esm.min.mjs?v=15.0.3";
+const HIGHLIGHT = "/static/vendor/highlight/highlight.min.js?v=11.12.0";
+const PURIFY = "/static/vendor/dompurify/purify.min.js?v=3.4.18";
 const SCHEMES = /^(?:https?:\/\/|mailto:)/i;
 
 /** Nothing else survives: no images, forms, media, styles, classes, ids or event handlers. */
@@ -36,9 +39,9 @@ export function loadMarkdown() {
 
 async function build() {
   const [{ default: MarkdownIt }, { default: highlighter }] = await Promise.all([
-    import(`${VENDOR}/markdown-it/markdown-it.esm.min.mjs`),
-    import(`${VENDOR}/highlight/highlight.min.js`),
-    import(`${VENDOR}/dompurify/purify.min.js`),
+    import(MARKDOWN_IT),
+    import(HIGHLIGHT),
+    import(PURIFY),
   ]);
   const purifier = globalThis.DOMPurify;
   const parser = createParser(MarkdownIt);

@@ -1,7 +1,8 @@
 /** TeX in Markdown: `$…$`, `$$…$$`, `\(…\)` and `\[…\]` become placeholders that KaTeX fills in later. */
 
-const KATEX = "/static/vendor/katex/katex.min.js";
-const KATEX_CSS = "/static/vendor/katex/katex.min.css";
+// The version is part of the address, so that a browser may keep the file for good.
+const KATEX = "/static/vendor/katex/katex.min.js?v=0.19.1";
+const KATEX_CSS = "/static/vendor/katex/katex.min.css?v=0.19.1";
 /** KaTeX reports odd input in place; `trust: false` keeps links, images and classes of the model out. */
 const OPTIONS = { throwOnError: false, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
 

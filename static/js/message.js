@@ -31,14 +31,14 @@ export class Reply {
     this.since = performance.now() - ageOf(generation);
     this.attached = performance.now();
     this.status = el("p", { class: "pg-wait pg-shimmer", testid: "waiting" });
-    this.name = el("div", { class: "pg-model-name" });
+    this.name = el("h2", { class: "pg-model-name" });
     this.body = el("div", { class: "pg-parts" });
     this.element = el("article", { class: "pg-turn pg-reply", "aria-label": "Reply", testid: "reply" }, this.name, this.body);
     this.titled();
   }
 
   titled() {
-    this.name.textContent = this.generation.model ? modelName(this.generation.model) : "";
+    this.name.textContent = this.generation.model ? modelName(this.generation.model) : "Reply";
     this.element.dataset.status = this.generation.status;
   }
 

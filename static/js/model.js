@@ -36,7 +36,10 @@ export class ModelStatus {
     if (!document.hidden) {
       try {
         const model = await api.model();
-        if (JSON.stringify(model) !== JSON.stringify(this.store.get().model)) this.store.set({ model });
+        if (JSON.stringify(model) !== JSON.stringify(this.store.get().model)) {
+          // What is proposed depends on what will answer.
+          this.store.set({ model, suggestions: model.suggestions ?? this.store.get().suggestions });
+        }
       } catch {
         // The composer tells about lost connections; the next round tries again.
       }
