@@ -178,9 +178,15 @@ def test_a_full_disk_is_told_reads_go_on_and_room_heals_it(store: Store, owner: 
 def test_closing_finishes_the_writes_that_wait(path: Path) -> None:
     store = Store.open(path)
     owner = store.user_for_identity(identity("owner")).id
-    release = threading.Event()
+    started, release = threading.Event(), threading.Event()
+
+    def work(_session: Session) -> bool:
+        started.set()
+        return release.wait(timeout=30)
+
     with ThreadPoolExecutor(3) as threads:
-        slow = threads.submit(store._database.write, lambda _session: release.wait(timeout=30))
+        slow = threads.submit(store._database.write, work)
+        assert started.wait(timeout=30)
         waiting = threads.submit(begin, store, owner)
         while store._database._thread._work_queue.qsize() == 0:
             threading.Event().wait(0.005)
