@@ -77,8 +77,12 @@ def fetch(
             repo, files_metadata=True, timeout=_TIMEOUT
         )
         revision = info.sha or ""
-        hf_hub_download(repo, "config.json", revision=revision, **where)
         files = _wanted(info.siblings or [])
+        if not any(file.rfilename == "config.json" for file in files):
+            raise ModelLoadError("This is not a gpt-oss model: it has no config.json.", "not_gpt_oss")
+        # By the branch's name and not by the commit: the cache then remembers what the branch stood for.
+        hf_hub_download(repo, "config.json", **where)
+        hf_hub_download(repo, "config.json", revision=revision, **where)
         folder = _cached_folder(repo, revision, cache_dir)
         read_config(folder)
         if not any(file.rfilename.endswith(".safetensors") for file in files):
@@ -211,14 +215,16 @@ class _Meter:
 
 
 def _from_cache(repo: str, cache_dir: Path | None) -> Fetched | None:
-    """The newest fetched copy of the main branch, if it is complete."""
-    try:
-        config = hf_hub_download(repo, "config.json", cache_dir=cache_dir, local_files_only=True)
-        folder = Path(config).parent
-        weight_files(folder)
-    except (LocalEntryNotFoundError, ModelLoadError):
-        return None
-    return Fetched(folder, folder.name)
+    """The copy in the cache that was fetched last, if there is a complete one."""
+    snapshots = _cached_folder(repo, "any", cache_dir).parent
+    for folder in sorted(snapshots.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            read_config(folder)
+            weight_files(folder)
+        except ModelLoadError:
+            continue
+        return Fetched(folder, folder.name)
+    return None
 
 
 def _is_offline(error: Exception) -> bool:

@@ -135,8 +135,9 @@ class Loader:
     ) -> tuple[Path, str]:
         """The checkpoint's folder and revision."""
         if source.repo is None:
-            folder = source.folder or _demonstration_folder(self._config.demo_folder)
-            return folder, _fingerprint(folder)
+            if source.folder is None:
+                return _demonstration(self._config.demo_folder)
+            return source.folder, _fingerprint(source.folder)
 
         def progress(done: int, total: int, eta: float | None) -> None:
             step(
@@ -168,10 +169,13 @@ def _shown(name: str) -> str:
     return Path(name).name if name.startswith(("/", ".", "~")) else name
 
 
-def _demonstration_folder(folder: Path | None) -> Path:
-    from inference.demonstration.pack import unpack
+def _demonstration(folder: Path | None) -> tuple[Path, str]:
+    """The demonstration model's checkpoint folder, written out on first use, and its revision."""
+    from inference.demonstration import pack
 
-    return unpack(folder or Path.home() / ".cache" / "gpt-oss-playground" / "demo")
+    if folder is not None and (folder / "config.json").is_file():
+        return folder, _fingerprint(folder)
+    return pack.unpack(folder or Path.home() / ".cache" / "gpt-oss-playground" / "demo"), pack.revision()
 
 
 def _fingerprint(folder: Path) -> str:

@@ -179,6 +179,8 @@ def _read_weights(checkpoint: Checkpoint, machine: Machine, plan: Plan, progress
         logger.error("Weights were not loaded: %s %s", info["missing_keys"], info["mismatched_keys"])
         raise ModelLoadError(_DAMAGED, "corrupt_model")
     network.requires_grad_(False)
+    if plan.dtype == torch.float32:
+        network.float()  # unpacked experts come as bfloat16, whatever was asked for
     return network.eval()
 
 

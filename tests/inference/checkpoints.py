@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,26 @@ def tiny_config(**changes: Any) -> GptOssConfig:
         "num_experts_per_tok": 2,
         "sliding_window": 16,
         "max_position_embeddings": 2048,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 150000.0,
+            "factor": 32.0,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+            "truncate": False,
+            "original_max_position_embeddings": 64,
+        },
         "initializer_range": 0.2,
     }
     return GptOssConfig(**{**options, **changes})
+
+
+@cache
+def plain_checkpoint() -> Path:
+    """A tiny model that all tests of a run share; nobody changes it."""
+    folder = Path(tempfile.mkdtemp(prefix="tiny-gpt-oss-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return write_checkpoint(folder / "tiny")
 
 
 def write_checkpoint(folder: Path, *, seed: int = 0, shards: bool = False, **changes: Any) -> Path:
@@ -88,16 +109,27 @@ def change_tensors(folder: Path, **changes: Tensor | None) -> None:
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def generate(folder: Path, prompt: list[int], count: int) -> list[int]:
-    """What transformers' own greedy ``generate`` makes of ``prompt`` in float32."""
-    network = NETWORK.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    ids = torch.tensor([prompt])
+@cache
+def _reference_network(folder: Path) -> Any:
+    return NETWORK.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").float()
+
+
+@cache
+def generate(folder: Path, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """What transformers' own greedy ``generate`` makes of ``ids`` in float32."""
+    network = _reference_network(folder)
+    batch = torch.tensor([ids])
     output = network.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
+        batch,
+        attention_mask=torch.ones_like(batch),
         max_new_tokens=count,
         do_sample=False,
         eos_token_id=None,
         pad_token_id=0,
     )
-    return [int(token) for token in output[0, len(prompt) :]]
+    return tuple(int(token) for token in output[0, len(ids) :])
+
+
+def prompt(number: int, length: int) -> tuple[int, ...]:
+    """A prompt of this length; different numbers give different ones."""
+    return tuple((7 * number + 3 * k * k + k) % VOCAB for k in range(length))

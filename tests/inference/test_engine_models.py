@@ -1,0 +1,91 @@
+"""Models behind the engine's border: loading another one, failing, and the demonstration model meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from inference.engine import LocalEngine
+from inference.errors import EngineUnavailable, ModelLoadError, RequestRefused
+from inference.types import FinishReason, ModelStage, TokensFinished, TokensStarted
+from tests.inference.checkpoints import change_config, generate, plain_checkpoint, write_checkpoint
+from tests.inference.engines import collect, config, failed, ready, request, run, running
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[LocalEngine]:
+    async with running(plain_checkpoint(), max_running=4, queue_limit=30) as engine:
+        yield engine
+
+
+async def test_a_model_that_fails_says_why_and_another_can_be_loaded(tmp_path: Path) -> None:
+    broken = write_checkpoint(tmp_path / "broken")
+    change_config(broken, model_type="llama")
+    engine = LocalEngine(config(broken))
+    engine.start()
+    assert await failed(engine) == "not_gpt_oss"
+    target = engine.health().target
+    assert target is not None
+    assert target.name == "broken"
+    assert str(tmp_path) not in target.note
+    with pytest.raises(EngineUnavailable, match="No model could be loaded"):
+        engine.submit(request("a"))
+    await engine.load(str(plain_checkpoint()))
+    await ready(engine)
+    assert engine.health().target is None
+    await run(engine, request("a"))
+    await engine.close()
+
+
+async def test_a_newer_model_takes_new_requests_while_old_ones_finish(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    other = write_checkpoint(tmp_path / "other", seed=5)
+    old = engine.submit(request("old", max_tokens=1500))
+    await engine.load(str(other))
+    await ready(engine, "other")
+    tokens, _end = await run(engine, request("new"))
+    assert tokens == generate(other, (1, 2, 3), 20)
+    assert tokens != generate(plain_checkpoint(), (1, 2, 3), 20)
+    events = await collect(old)
+    end = events[-1]
+    assert isinstance(end, TokensFinished)
+    assert (end.finish_reason, end.usage.completion) == (FinishReason.LENGTH, 1500)
+    assert isinstance(events[0], TokensStarted)
+    assert events[0].model == plain_checkpoint().name
+    await run(engine, request("again"))
+    with pytest.raises(EngineUnavailable):
+        engine.submit(request("gone", model=plain_checkpoint().name))
+
+
+async def test_a_name_that_means_nothing_is_refused_at_once(engine: LocalEngine) -> None:
+    with pytest.raises(ModelLoadError):
+        await engine.load("what ever")
+    await run(engine, request("a"))
+
+
+async def test_the_demonstration_model_answers_when_the_wanted_one_fails(tmp_path: Path) -> None:
+    broken = write_checkpoint(tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    engine = LocalEngine(config(broken, fallback=True, demo_folder=plain_checkpoint()))
+    engine.start()
+    await ready(engine, "demo")
+    health = engine.health()
+    assert health.active is not None
+    assert health.target is not None
+    assert health.active.demonstration
+    assert (health.target.stage, health.target.error_code) == (ModelStage.FAILED, "corrupt_model")
+    await run(engine, request("a"))
+    with pytest.raises(RequestRefused):
+        engine.submit(request("b", model="broken"))
+    await engine.close()
+
+
+async def test_auto_means_the_demonstration_model_without_a_gpu() -> None:
+    engine = LocalEngine(config("auto", demo_folder=plain_checkpoint()))
+    engine.start()
+    await ready(engine, "demo")
+    assert engine.health().target is None
+    await engine.close()

@@ -1,0 +1,322 @@
+"""What a checkpoint folder must be: every way to be wrong gives a sentence, and no weight is ever made up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from inference.errors import ModelLoadError
+from inference.types import ModelStage
+from inference.worker.checkpoint import Checkpoint, TensorInfo, inspect
+from inference.worker.device import Machine, look
+from inference.worker.kv import KvRows
+from inference.worker.loading import load, make_plan
+from inference.worker.messages import EngineConfig, Stopped
+from inference.worker.network import LoadedModel
+from tests.inference.checkpoints import (
+    change_config,
+    change_tensors,
+    generate,
+    plain_checkpoint,
+    prompt,
+    write_checkpoint,
+    write_mxfp4_checkpoint,
+)
+
+CPU = Machine(torch.device("cpu"), native_mxfp4=False)
+EXPERTS = "model.layers.1.mlp.experts.gate_up_proj"
+FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+@dataclass(frozen=True)
+class SizedMachine(Machine):
+    """A machine of which we know how much memory is free."""
+
+    free: int = 0
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+def open_model(folder: Path, machine: Machine = CPU) -> LoadedModel:
+    return load(inspect(folder), machine, EngineConfig(), lambda _detail: None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return shutil.copytree(plain_checkpoint(), tmp_path / "model")
+
+
+def refused(folder: Path) -> ModelLoadError:
+    with pytest.raises(ModelLoadError) as caught:
+        open_model(folder)
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert str(folder) not in text
+    return caught.value
+
+
+def test_a_plain_checkpoint_says_what_it_is() -> None:
+    status = open_model(plain_checkpoint()).status
+    stored = load_file(plain_checkpoint() / "model.safetensors")
+    assert (status.stage, status.device, status.dtype) == (ModelStage.READY, "cpu", "float32")
+    assert status.quantization == "none"
+    assert status.parameters == sum(tensor.numel() for tensor in stored.values())
+    assert status.context_length == 2048
+
+
+def test_experts_in_the_mxfp4_layout_get_the_values_that_their_bytes_mean(tmp_path: Path) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    model = open_model(folder)
+    assert model.status.quantization == "dequantised to float32"
+    stored = load_file(folder / "model.safetensors")
+    blocks, scales = stored[f"{EXPERTS}_blocks"], stored[f"{EXPERTS}_scales"]
+    weight = model.network.model.layers[1].mlp.experts.gate_up_proj
+    assert weight.dtype == torch.float32
+    for expert, out, inside in [(0, 0, 0), (1, 5, 33), (3, 127, 63), (2, 64, 31), (0, 1, 32)]:
+        byte = int(blocks[expert, out, inside // 32, inside % 32 // 2])
+        code = byte >> 4 if inside % 2 else byte & 15
+        value = (
+            FP4[code & 7] * (-1 if code & 8 else 1) * 2.0 ** (int(scales[expert, out, inside // 32]) - 127)
+        )
+        assert float(weight[expert, inside, out]) == value
+    plain = open_model(plain_checkpoint()).network.model.layers[1].mlp.experts.gate_up_proj
+    assert float(torch.corrcoef(torch.stack([weight.flatten(), plain.flatten()]))[0, 1]) > 0.98
+    assert model.status.parameters == open_model(plain_checkpoint()).status.parameters
+
+
+def test_a_packed_checkpoint_answers_as_transformers_does(tmp_path: Path) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    model = open_model(folder)
+    with torch.inference_mode():
+        kv = KvRows(model.geometry, 64)
+        logits = model.prefill(kv, prompt(1, 20), last=True)
+    assert logits is not None
+    assert int(logits.argmax()) == generate(folder, prompt(1, 20), 1)[0]
+
+
+def test_progress_counts_the_weights_and_can_stop_the_loading() -> None:
+    told: list[str] = []
+    load(inspect(plain_checkpoint()), CPU, EngineConfig(), told.append)
+    assert told[0] == "Checking the files"
+    assert told[-1] == "Warming up"
+    assert told[1].startswith("Loading weights 1 of ")
+    assert told[-2] == told[1].replace(" 1 of", f" {told[1].split()[-1]} of")
+
+    def stop(detail: str) -> None:
+        if detail.startswith("Loading weights 5 "):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        load(inspect(plain_checkpoint()), CPU, EngineConfig(), stop)
+
+
+def test_an_empty_folder_holds_no_model(tmp_path: Path) -> None:
+    assert refused(tmp_path).code == "model_not_found"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", '"gpt_oss"'])
+def test_a_configuration_that_is_not_json(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    assert refused(folder).code == "corrupt_model"
+
+
+@pytest.mark.parametrize("model_type", ["llama", None, 3, ["gpt_oss"]])
+def test_another_architecture(folder: Path, model_type: object) -> None:
+    change_config(folder, model_type=model_type)
+    assert refused(folder).code == "not_gpt_oss"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": "four"},
+        {"hidden_size": -1},
+        {"layer_types": ["full_attention"]},
+        {"num_hidden_layers": 3},
+        {"num_hidden_layers": 5, "layer_types": None},
+        {"vocab_size": 321},
+        {"num_local_experts": 8},
+        {"rope_parameters": {"rope_type": "no such"}},
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_weights(folder: Path, changes: dict[str, Any]) -> None:
+    change_config(folder, **changes)
+    if changes.get("num_hidden_layers") == 3:
+        change_config(folder, layer_types=["sliding_attention"] * 3)
+        open_model(folder)  # weights that are left over do no harm
+        return
+    assert refused(folder).code == "corrupt_model"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        EXPERTS,
+        "model.layers.0.self_attn.sinks",
+        "lm_head.weight",
+        "model.norm.weight",
+    ],
+)
+def test_a_missing_tensor_is_not_replaced_by_random_numbers(folder: Path, name: str) -> None:
+    change_tensors(folder, **{name: None})
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_a_tensor_of_another_shape(folder: Path) -> None:
+    change_tensors(folder, **{EXPERTS: torch.zeros(4, 64, 64)})
+    assert refused(folder).code == "corrupt_model"
+
+
+@pytest.mark.parametrize("suffix", ["_blocks", "_scales"])
+def test_half_of_a_packed_tensor(tmp_path: Path, suffix: str) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    change_tensors(folder, **{f"{EXPERTS}{suffix}": None})
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_blocks_that_were_saved_unpacked_are_not_loaded_as_something_else(tmp_path: Path) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    change_tensors(
+        folder,
+        **{f"{EXPERTS}_blocks": torch.zeros(4, 64, 128, dtype=torch.bfloat16), f"{EXPERTS}_scales": None},
+    )
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_packed_tensors_without_a_word_in_the_configuration(tmp_path: Path) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    change_config(folder, quantization_config=None)
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_a_file_that_was_cut_off(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    error = refused(folder)
+    assert error.code == "corrupt_model"
+    assert "model.safetensors" in str(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"1234567",
+        struct.pack("<Q", 2**63),
+        struct.pack("<Q", 4) + b"nope",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 11) + b'{"a": {}}  ',
+        struct.pack("<Q", 9) + b'{"a": 3} ',
+    ],
+)
+def test_a_file_that_is_no_safetensors(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    assert refused(folder).code == "corrupt_model"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "{}",
+        '{"weight_map": 3}',
+        '{"weight_map": {"a": "absent.safetensors"}}',
+        '{"weight_map": {"a": 7}}',
+    ],
+)
+def test_a_broken_list_of_files(folder: Path, index: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(index)
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_a_list_of_files_cannot_point_out_of_the_folder(folder: Path) -> None:
+    outside = shutil.copy(folder / "model.safetensors", folder.parent / "outside.safetensors")
+    index = {"weight_map": {"a": f"../{Path(outside).name}"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert refused(folder).code == "corrupt_model"
+
+
+def test_a_missing_shard(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "shards", shards=True)
+    open_model(folder)
+    sorted(folder.glob("*.safetensors"))[2].unlink()
+    assert refused(folder).code == "corrupt_model"
+
+
+def twenty_billion() -> Checkpoint:
+    """The 20b's sizes, without its weights."""
+    experts = 24 * 32 * 2880 * 2880 * 3
+    return Checkpoint(
+        folder=Path(),
+        config={},
+        tensors={
+            "experts_blocks": TensorInfo("U8", (experts // 2,)),
+            "experts_scales": TensorInfo("U8", (experts // 32,)),
+            "rest": TensorInfo("BF16", (1_800_000_000,)),
+        },
+        mxfp4=True,
+    )
+
+
+def plan_for(device: str, free: float, native: bool = False) -> tuple[torch.dtype, bool, str]:
+    plan = make_plan(twenty_billion(), SizedMachine(torch.device(device), native, free=int(free * 1e9)))
+    return plan.dtype, plan.native_mxfp4, plan.note
+
+
+def test_the_number_type_is_the_best_that_fits() -> None:
+    assert plan_for("cpu", 100) == (torch.float32, False, "")
+    assert plan_for("cpu", 60) == (torch.bfloat16, False, "")
+    assert plan_for("cuda", 24, native=True) == (torch.bfloat16, True, "")
+    dtype, native, note = plan_for("cuda", 80)
+    assert (dtype, native) == (torch.bfloat16, False)
+    assert "41.8 GB instead of 13.8 GB" in note
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "native", "figures"),
+    [
+        ("cpu", 16, False, ["41.8 GB", "16.0 GB"]),
+        ("cuda", 12, True, ["13.8 GB", "12.0 GB"]),
+        ("cuda", 24, False, ["41.8 GB", "13.8 GB", "24.0 GB"]),
+    ],
+)
+def test_too_little_memory_is_told_with_its_figures(
+    device: str, free: float, native: bool, figures: list[str]
+) -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        plan_for(device, free, native)
+    assert caught.value.code == "not_enough_memory"
+    for figure in figures:
+        assert figure in str(caught.value)
+
+
+def test_no_room_for_even_a_short_conversation() -> None:
+    with pytest.raises(ModelLoadError) as caught:
+        load(inspect(plain_checkpoint()), CPU, EngineConfig(kv_budget_bytes=1000), lambda _detail: None)
+    assert caught.value.code == "not_enough_memory"
+
+
+def test_bfloat16_is_used_when_only_that_fits() -> None:
+    needed = inspect(plain_checkpoint()).bytes_needed(2, native_mxfp4=False)
+    machine = SizedMachine(torch.device("cpu"), native_mxfp4=False, free=needed + 1000)
+    model = load(
+        inspect(plain_checkpoint()), machine, EngineConfig(kv_budget_bytes=10**7), lambda _detail: None
+    )
+    assert model.status.dtype == "bfloat16"
+
+
+def test_this_machine_is_looked_at() -> None:
+    machine = look("cpu", None)
+    assert not machine.is_gpu
+    assert not machine.native_mxfp4
+    assert machine.free_bytes() > 10**8
