@@ -3,8 +3,8 @@
 // The version is part of the address, so that a browser may keep the file for good.
 const KATEX = "/static/vendor/katex/katex.min.js?v=0.19.1";
 const KATEX_CSS = "/static/vendor/katex/katex.min.css?v=0.19.1";
-/** KaTeX reports odd input in place; `trust: false` keeps links, images and classes of the model out. */
-const OPTIONS = { throwOnError: false, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
+/** `trust: false` keeps links, images and classes of the model out. */
+const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
 
 let loading = null;
 
@@ -25,21 +25,21 @@ function inlineMath(state, silent) {
   if (end < 0) return false;
   if (!silent) {
     const token = state.push("pg_math", "span", 0);
-    token.content = rest.slice(begin, end).trim();
+    token.content = rest.slice(state.pos, end + pair.close.length);
     token.meta = pair.display;
   }
   state.pos = end + pair.close.length;
   return true;
 }
 
-/** A single `$` is money unless it hugs its formula and no digit follows. */
+/** A single `$` is money or a variable of a shell unless it hugs its formula and no digit follows. */
 function closing(text, begin, limit, pair) {
   let end = text.indexOf(pair.close, begin);
   while (end >= 0 && end < limit) {
     const body = text.slice(begin, end);
     const escaped = text[end - 1] === "\\";
     const hugs = !/^\s|\s$/.test(body) && !/\d/.test(text[end + 1] ?? "");
-    if (body.trim() && !escaped && (pair.open !== "$" || (hugs && !body.includes("\n\n")))) return end;
+    if (body.trim() && !escaped && (pair.open !== "$" || (hugs && !/[`\n]/.test(body)))) return end;
     end = text.indexOf(pair.close, end + 1);
   }
   return -1;
@@ -54,13 +54,13 @@ function blockMath(state, startLine, endLine, silent) {
   let line = startLine;
   while (!lines[lines.length - 1].trimEnd().endsWith(close)) {
     line += 1;
-    if (line >= endLine || (lines[lines.length - 1].includes(close) && lines.length === 1)) return false;
+    if (line >= endLine || lines[0].includes(close)) return false;
     lines.push(state.getLines(line, line + 1, state.blkIndent, false));
   }
   if (silent) return true;
   const token = state.push("pg_math_block", "div", 0);
   token.block = true;
-  token.content = lines.join("\n").trimEnd().slice(0, -2).trim();
+  token.content = first.slice(0, 2) + lines.join("\n").trimEnd();
   token.map = [startLine, line + 1];
   state.line = line + 1;
   return true;
@@ -100,10 +100,20 @@ function loadKatex() {
  */
 export function typesetMath(root) {
   for (const node of root.querySelectorAll("[data-pg-math]")) {
-    const tex = node.textContent ?? "";
-    const displayMode = node.getAttribute("data-pg-math") === "display";
-    const set = (katex) => katex.render(tex, node, { ...OPTIONS, displayMode });
-    if (globalThis.katex) set(globalThis.katex);
-    else loadKatex().then(set, () => node.classList.add("pg-raw-math"));
+    if (globalThis.katex) typeset(node, globalThis.katex);
+    else loadKatex().then((katex) => typeset(node, katex), () => {});
+  }
+}
+
+/** What KaTeX does not understand stays as it was written, delimiters included. */
+function typeset(node, katex) {
+  const source = node.textContent ?? "";
+  const width = source.startsWith("$") && !source.startsWith("$$") ? 1 : 2;
+  const displayMode = node.getAttribute("data-pg-math") === "display";
+  try {
+    katex.render(source.slice(width, -width).trim(), node, { ...OPTIONS, displayMode });
+  } catch {
+    node.textContent = source;
+    node.removeAttribute("data-pg-math");
   }
 }

@@ -49,7 +49,7 @@ export class ModelStatus {
 
   busy() {
     const { active, target } = this.store.get().model;
-    return active?.stage !== "ready" || Boolean(target && UNDER_WAY.includes(target.stage));
+    return (!active && !target) || [active, target].some((model) => model && UNDER_WAY.includes(model.stage));
   }
 
   draw({ ready, model: { active, target } }) {
