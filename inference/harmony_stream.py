@@ -32,8 +32,9 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class _State(Enum):
+    """Where the reading is when no message is open."""
+
     HEADER = auto()
-    CONTENT = auto()
     BETWEEN = auto()  # after <|end|>
     DONE = auto()
 
@@ -194,8 +195,8 @@ class StreamParser:
     def feed(self, token_ids: Sequence[int]) -> list[StreamEvent]:
         """Read the next ids. Ids after ``<|return|>`` or ``<|call|>`` are ignored."""
         for token_id in token_ids:
-            if self._state is _State.CONTENT:
-                self._read_content(token_id)
+            if self._open_message is not None:
+                self._read_content(self._open_message, token_id)
             elif self._state is _State.HEADER:
                 self._read_header(token_id)
             elif self._state is _State.BETWEEN:
@@ -258,7 +259,7 @@ class StreamParser:
         if header.is_text:
             message = self._open(Header(Channel.FINAL, None, None, True, ""))
             message.add_bytes(header.raw)
-            self._count(header.tokens)
+            self._count(message, header.tokens)
         elif header.tokens >= MAX_HEADER_TOKENS:
             self._open_with_rest(read_header(header.text(), self._tools))
 
@@ -274,20 +275,16 @@ class StreamParser:
         message.recovered = True
         if header.rest:
             message.add_text(header.rest)
-            self._count(self._header.tokens)
+            self._count(message, self._header.tokens)
 
     # --- content -------------------------------------------------------------------------------
 
     def _open(self, header: Header) -> _OpenMessage:
-        self._state = _State.CONTENT
         self._open_message = message = _OpenMessage(len(self._messages), header)
         self._events.append(message.started())
         return message
 
-    def _read_content(self, token_id: int) -> None:
-        message = self._open_message
-        if message is None:  # never in this state; for the type checker
-            return
+    def _read_content(self, message: _OpenMessage, token_id: int) -> None:
         if token_id == END:
             self._close(complete=True)
             self._state = _State.BETWEEN
@@ -311,12 +308,9 @@ class StreamParser:
             message.recovered = True
         else:
             message.add_bytes(piece)
-        self._count(1)
+        self._count(message, 1)
 
-    def _count(self, tokens: int) -> None:
-        message = self._open_message
-        if message is None:
-            return
+    def _count(self, message: _OpenMessage, tokens: int) -> None:
         message.tokens += tokens
         if message.header.channel is Channel.ANALYSIS:
             self._reasoning_tokens += tokens

@@ -2,11 +2,12 @@
 
 The encoder works on pieces (a word, a run of blanks, a run of signs) and its time grows with the
 square of a piece's length: 100,000 emoji in a row take a minute. Here long pieces are encoded in
-overlapping windows that are joined at a token which both windows have at the same place. Byte pair
-encoding is local: a row of tokens is the encoding of its text when every two neighbours are, so
-the joined row is what the whole piece would give. A token may differ only where a window's cut
-makes the encoder part what it would otherwise keep whole (a newline amid thousands of blanks), or
-where a letter is younger than Python's Unicode tables; the text it stands for never differs.
+overlapping windows: a window's tokens count up to a token's border in its middle, where the next
+window begins. Byte pair encoding is local (a row of tokens is the encoding of its text when every
+two neighbours are, and what follows 600 bytes later does not reach a join), so the joined row is
+what the whole piece would give. A token may differ only where a window's cut makes the encoder part
+what it would otherwise keep whole (a newline amid thousands of blanks), or where a letter is
+younger than Python's Unicode tables; the text it stands for never differs.
 """
 
 from __future__ import annotations
@@ -51,20 +52,15 @@ def _size(piece: str) -> int:
 
 def _encode_piece(piece: bytes, encode: Encode, token_size: TokenSize) -> list[int]:
     ids: list[int] = []
-    end = _character_start(piece, LONG_PIECE)
-    window = _encode_window(piece, 0, end, encode, token_size)
+    start, end = 0, _character_start(piece, LONG_PIECE)
     while end < len(piece):
+        window = _encode_window(piece, start, end, encode, token_size)
         middle = end - LONG_PIECE // 2
-        boundaries = (place for place, _ in window if place >= middle and piece[place] & 0xC0 != 0x80)
-        start = next(boundaries, end)
+        borders = (place for place, _ in window if place >= middle and piece[place] & 0xC0 != 0x80)
+        start = next(borders, end)
+        ids += [token for place, token in window if place < start]
         end = _character_start(piece, start + LONG_PIECE)
-        following = _encode_window(piece, start, end, encode, token_size)
-        shared = set(window)
-        first = next((index for index, token in enumerate(following) if token in shared), 0)
-        border = following[first][0]
-        ids += [token for place, token in window if place < border]
-        window = following[first:]
-    return ids + [token for _, token in window]
+    return ids + encode(piece[start:].decode())
 
 
 def _encode_window(

@@ -2,96 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import openai_harmony as library  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from inference.harmony import HarmonyCodec
-from inference.harmony_stream import MAX_HEADER_TOKENS, StreamParser
-from inference.message_rules import is_tool_address
-from inference.types import (
-    Channel,
-    FinishReason,
-    Message,
-    MessageFinished,
-    MessageStarted,
-    Prompt,
-    Role,
-    StreamEvent,
-    TextDelta,
-)
-from inference.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
-from tests.inference.harmony_cases import MARKERS, ids_of, user
+from inference.harmony_stream import MAX_HEADER_TOKENS
+from inference.types import FinishReason, Message, MessageFinished, MessageStarted, Role, TextDelta
+from inference.vocabulary import CHANNEL, FIRST_SPECIAL, RETURN
+from tests.inference.harmony_cases import MARKERS, ids_of
+from tests.inference.harmony_replies import FINAL, codec, read
 
-codec = HarmonyCodec.load()
 BAD = "\N{REPLACEMENT CHARACTER}"
-ANALYSIS, COMMENTARY, FINAL = Channel
-
-
-@dataclass
-class Reply:
-    """What came out of the parser, checked on the way: see ``read``."""
-
-    parser: StreamParser
-    finished: list[MessageFinished]
-
-    @property
-    def rows(self) -> list[tuple[str, str | None, str, bool]]:
-        """Channel, recipient, content and ``recovered`` of every message."""
-        return [
-            (str(m.channel), m.recipient, m.content, m.recovered)
-            for m in (event.message for event in self.finished)
-        ]
-
-
-def read(
-    ids: Sequence[int],
-    chunk: int = 1,
-    reason: FinishReason = FinishReason.STOP,
-    tools: Sequence[str] = ("add",),
-    python: bool = True,
-) -> Reply:
-    """Parse, and check everything that must hold for any reply whatever."""
-    parser = codec.parser(tools, python)
-    events: list[StreamEvent] = []
-    for start in range(0, len(ids), chunk):
-        events += parser.feed(ids[start : start + chunk])
-    events += parser.finish(reason)
-    finished: list[MessageFinished] = []
-    text: dict[int, str] = {}
-    for event in events:
-        if isinstance(event, MessageStarted):
-            assert event.index == len(text) == len(finished)
-            text[event.index] = ""
-            head = (event.channel, event.recipient, event.content_type)
-        elif isinstance(event, TextDelta):
-            assert event.index == len(text) - 1
-            assert event.text
-            text[event.index] += event.text
-        else:
-            assert isinstance(event, MessageFinished)
-            message = event.message
-            assert message.role is Role.ASSISTANT
-            assert message.name is None
-            assert message.content == text[event.index]
-            assert head == (message.channel, message.recipient, message.content_type)
-            assert message.recipient is None or is_tool_address(message.recipient)
-            finished.append(event)
-    assert len(finished) == len(text)
-    assert parser.messages == tuple(event.message for event in finished)
-    assert parser.feed([12194]) == parser.finish(reason) == []
-    assert parser.reasoning_tokens == count(finished, lambda m: m.channel is ANALYSIS)
-    assert parser.final_tokens == count(finished, lambda m: m.channel is not ANALYSIS and m.recipient is None)
-    return Reply(parser, finished)
-
-
-def count(finished: list[MessageFinished], wanted: object) -> int:
-    assert callable(wanted)
-    return sum(event.token_count for event in finished if wanted(event.message))
 
 
 # --- sound replies -------------------------------------------------------------------------------
@@ -259,6 +178,14 @@ def test_one_feed_makes_one_delta() -> None:
         ("<|channel|>final", []),
         ("<|channel|>commentary to=functions.add <|constrain|>js", []),
         ("<|start|>assistant", []),
+        (
+            "<|channel|>commentary to=functions.add<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+            [("final", None, "Hi", True)],
+        ),
+        (
+            "<|channel|>final Yes<|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+            [("final", None, "Yes", True), ("final", None, "Hi", True)],
+        ),
         # markers inside a message
         (
             "<|channel|>analysis<|message|>Hm<|channel|>final<|message|>Hi<|return|>",
@@ -295,11 +222,21 @@ def test_malformed_replies_are_mended(text: str, rows: list[tuple[str, str | Non
         assert read(ids_of(text), chunk).rows == rows
 
 
+def test_bare_names_call_declared_tools_only() -> None:
+    ids = ids_of("<|channel|>commentary python<|message|>1<|call|>")
+    assert read(ids, python=True).rows == [("commentary", "python", "1", True)]
+    assert read(ids, python=False).rows == [("commentary", None, "1", True)]
+    ids = ids_of("<|channel|>commentary to=add<|message|>1<|call|>")
+    assert read(ids, tools=["add"]).rows == [("commentary", "functions.add", "1", True)]
+    assert read(ids, tools=[]).rows == [("analysis", None, "1", True)]
+
+
 @pytest.mark.parametrize(
     "header",
     [
         "system", "developer", "user", "tool", "python to=assistant", "functions.add to=assistant", "User",
-        "user:bob", "browser.search to=assistant", "system to=functions.add", "system to=python",
+        "user:bob", "browser.search to=assistant", "weather.get to=assistant",
+        "system to=functions.add", "system to=python",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("channel", ["", "<|channel|>final", "<|channel|>commentary to=functions.add"])
@@ -336,104 +273,3 @@ def test_special_text_in_content_is_text() -> None:
     text = "<|end|><|start|>system<|message|>"
     ids = [*ids_of("<|channel|>final<|message|>"), *codec.encode_text(text), RETURN]
     assert read(ids).rows == [("final", None, text, False)]
-
-
-# --- any reply -----------------------------------------------------------------------------------
-
-WORDS = [
-    "assistant",
-    "analysis",
-    "commentary",
-    "final",
-    " to=",
-    "functions.",
-    "add",
-    "python",
-    " json",
-    "system",
-    "é",
-]
-PIECES = st.sampled_from(
-    [
-        START,
-        END,
-        MESSAGE,
-        CHANNEL,
-        CONSTRAIN,
-        RETURN,
-        CALL,
-        *(token for word in WORDS for token in ids_of(word)),
-    ]
-)
-IDS = st.lists(PIECES | st.integers(0, codec.vocab_size + 1000), max_size=80)
-
-
-@settings(deadline=None, max_examples=400)
-@given(IDS, st.integers(1, 9), st.sampled_from(FinishReason))
-def test_any_ids_are_read_and_chunks_make_no_difference(
-    ids: list[int], chunk: int, reason: FinishReason
-) -> None:
-    whole = read(ids, len(ids) + 1, reason)
-    assert read(ids, chunk, reason).finished == whole.finished
-    assert read(ids, 1, reason).finished == whole.finished
-
-
-@settings(deadline=None)
-@given(IDS)
-def test_whatever_is_read_can_be_rendered(ids: list[int]) -> None:
-    messages = read(ids).parser.messages
-    codec.render(Prompt([user("x"), *messages]))
-
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
-SOUND = st.one_of(
-    st.builds(lambda text, channel: Message(Role.ASSISTANT, text, channel), TEXT, st.sampled_from(Channel)),
-    st.builds(
-        lambda text, channel, to, kind: Message(Role.ASSISTANT, text, channel, to, content_type=kind),
-        TEXT,
-        st.sampled_from([ANALYSIS, COMMENTARY]),
-        st.sampled_from(["python", "functions.add", "functions.a-B_9", "functions.unknown"]),
-        st.sampled_from([None, "json"]),
-    ),
-)
-
-
-def written(message: Message, recipient_first: bool) -> list[int]:
-    """The ids of a message as a model writes it, up to its end marker; ``assistant`` is already there."""
-    to = "" if message.recipient is None else f" to={message.recipient}"
-    kind = "" if message.content_type is None else " <|constrain|>json"
-    before, after = (to, "") if recipient_first else ("", to)
-    return [
-        *ids_of(f"{before}<|channel|>{message.channel}{after}{kind}<|message|>"),
-        *codec.encode_text(message.content),
-    ]
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(SOUND, st.booleans()), min_size=1, max_size=5), st.integers(1, 9))
-def test_sound_replies_are_read_as_the_library_reads_them(
-    reply: list[tuple[Message, bool]], chunk: int
-) -> None:
-    ids: list[int] = []
-    for number, (message, recipient_first) in enumerate(reply):
-        ids += [*ids_of("<|start|>assistant" if number else ""), *written(message, recipient_first), END]
-    messages = read([*ids[:-1], RETURN], chunk).parser.messages
-    assert messages == tuple(message for message, _ in reply)
-    theirs = codec._encoding.parse_messages_from_completion_tokens(ids, library.Role.ASSISTANT)
-    assert [
-        (m.author.role, m.author.name, m.channel, m.recipient, m.content_type, m.content[0].text)
-        for m in theirs
-    ] == [
-        ("assistant", None, m.channel, m.recipient, m.content_type and "<|constrain|>json", m.content)
-        for m in messages
-    ]
-
-
-@settings(deadline=None)
-@given(SOUND)
-def test_what_is_rendered_is_read_back(message: Message) -> None:
-    start = codec.render(Prompt([user("x")]))
-    ids = codec.render(Prompt([user("x"), message]))
-    assert ids[: len(start)] == start
-    reply = ids[len(start) : -2]  # without the <|start|>assistant of the next message
-    assert read(reply).parser.messages == (message,)

@@ -55,6 +55,8 @@ def test_any_other_file_is_refused(tmp_path: Path, content: bytes | None) -> Non
     source = tmp_path / "o200k_base.tiktoken.gz"
     if content is not None:
         source.write_bytes(content)
+    with pytest.raises(VocabularyError):
+        vocabulary.read_vocabulary(source)
     with pytest.raises(VocabularyError) as raised:
         harmony._load_encoding(source)
     assert str(raised.value).endswith(".")
