@@ -1,0 +1,76 @@
+"""A Chromium for the page's tests, and pages that watch for errors and for requests to other hosts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from tests.playground.ui.served import Served, serving
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TIMEOUT_MS = 15_000
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests; every page gets a profile of its own."""
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """The application with its page and an engine that plays scripts."""
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def new_page(chromium: Browser, served: Served) -> Iterator[NewPage]:
+    """Open pages of different people; afterwards none of them had a script error or left the server."""
+    contexts: list[Any] = []
+    faults: list[str] = []
+
+    def watch(request: Request) -> None:
+        if not request.url.startswith((served.url, "data:", "blob:")):
+            faults.append(f"request to {request.url}")
+
+    def open_page(path: str = "/", **options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", watch)
+        page.goto(served.url + path)
+        page.wait_for_selector("html[data-pg-ready]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """The empty page of a new visitor."""
+    return new_page()

@@ -1,0 +1,173 @@
+"""Asking and reading in a real browser: streaming, reasoning, stop, reload, errors."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.playground.scripted import Script
+from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.served import Served
+
+pytestmark = pytest.mark.browser
+
+THOUGHT = "Tens are 40 and ones are 2."
+SUM = Script([("analysis", THOUGHT), ("final", "12 + 30 = **42**")])
+WORDS = [f"word{number}" for number in range(60)]
+
+
+def ask(page: Page, text: str = "What is 12 + 30?") -> None:
+    page.get_by_test_id("composer-input").fill(text)
+    expect(page.get_by_test_id("send")).to_be_enabled()
+    page.get_by_test_id("composer-input").press("Enter")
+
+
+def test_an_answer_is_shown_with_its_reasoning_hidden(served: Served, page: Page) -> None:
+    served.play(SUM)
+    page.get_by_test_id("effort-high").check()
+    ask(page)
+    expect(page.get_by_test_id("answer")).to_have_text("12 + 30 = 42")
+    expect(page.get_by_test_id("answer").locator("strong")).to_have_text("42")
+    expect(page.get_by_test_id("reply-footer")).to_contain_text("high effort")
+    expect(page).to_have_url(re.compile(r"/c/[^/]+$"))
+    assert THOUGHT not in page.content()
+
+    toggle = page.get_by_test_id("reasoning-toggle")
+    expect(toggle).to_contain_text(re.compile(r"Thought for .* · \d+ tokens"))
+    expect(toggle).to_have_attribute("aria-expanded", "false")
+    toggle.press("Enter")
+    expect(toggle).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_test_id("reasoning-body")).to_have_text(THOUGHT)
+    toggle.click()
+    assert THOUGHT not in page.content()
+
+
+def test_show_reasoning_opens_every_reply_and_stays_as_it_was_left(served: Served, page: Page) -> None:
+    served.play(SUM)
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_have_count(1)
+    ask(page, "And again?")
+    expect(page.get_by_test_id("reply-footer")).to_have_count(2)
+    with page.expect_response(re.compile("/api/preferences")):
+        page.get_by_test_id("show-reasoning").click()
+    expect(page.get_by_test_id("reasoning-body")).to_have_text([THOUGHT, THOUGHT])
+    page.reload()
+    expect(page.get_by_test_id("reasoning-body")).to_have_text([THOUGHT, THOUGHT])
+    expect(page.get_by_test_id("show-reasoning")).to_have_attribute("aria-checked", "true")
+
+
+def test_reasoning_can_be_read_while_it_is_written(served: Served, page: Page) -> None:
+    script = served.held(12, ("analysis", "first part. " + THOUGHT), ("final", "Done."))
+    ask(page)
+    toggle = page.get_by_test_id("reasoning-toggle")
+    expect(toggle).to_contain_text(re.compile(r"Thinking… \d+ s"))
+    toggle.click()
+    expect(page.get_by_test_id("reasoning-body")).to_contain_text("first part.")
+    served.let_go(script)
+    expect(page.get_by_test_id("reasoning-body")).to_have_text("first part. " + THOUGHT)
+
+
+def test_a_reload_in_the_middle_loses_nothing(served: Served, page: Page) -> None:
+    script = served.held(70, ("analysis", "hm"), ("final", " ".join(WORDS)))
+    ask(page)
+    expect(page.get_by_test_id("answer")).to_contain_text("word3")
+    page.reload()
+    expect(page.get_by_test_id("answer")).to_contain_text("word3")
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    served.let_go(script)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    expect(page.get_by_test_id("answer")).to_have_text(" ".join(WORDS))
+
+
+@pytest.mark.parametrize("how", ["button", "Escape"])
+def test_stop_keeps_the_text(served: Served, page: Page, how: str) -> None:
+    served.held(70, ("final", " ".join(WORDS)))
+    ask(page)
+    expect(page.get_by_test_id("answer")).to_contain_text("word3")
+    if how == "button":
+        page.get_by_test_id("stop").click()
+    else:
+        page.keyboard.press(how)
+    expect(page.get_by_test_id("reply-note")).to_have_text("Stopped.")
+    expect(page.get_by_test_id("answer")).to_contain_text("word3")
+    expect(page.get_by_test_id("send")).to_be_visible()
+
+
+def test_a_failed_reply_says_why_and_can_be_tried_again(served: Served, page: Page) -> None:
+    served.play(SUM)
+    ask(page, "First")
+    expect(page.get_by_test_id("reply-footer")).to_have_count(1)
+    served.play(Script(SUM.messages, fail_at=3))
+    ask(page, "Second")
+    expect(page.get_by_test_id("reply-note")).to_have_text("The model stopped in the middle.")
+    served.play(SUM)
+    page.get_by_test_id("retry").click()
+    expect(page.get_by_test_id("answer")).to_have_count(2)
+    expect(page.get_by_test_id("reply-note")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_test_id("user-message")).to_have_text(["First", "Second"])
+    expect(page.get_by_test_id("answer")).to_have_count(2)
+
+
+def test_a_budget_spent_on_reasoning_is_explained(served: Served, page: Page) -> None:
+    served.engine.context_length = 400
+    served.play(Script([("analysis", " ".join(WORDS * 20)), ("final", "never")]))
+    ask(page)
+    expect(page.get_by_test_id("reply-note")).to_contain_text("token budget ran out during the reasoning")
+
+
+def test_tool_calls_and_preambles_stand_in_order(served: Served, page: Page) -> None:
+    call = '{"city": "Paris", "days": 3}'
+    served.play(
+        Script(
+            [
+                ("analysis", "A tool is needed."),
+                ("commentary", "Let me look."),
+                ("commentary to=functions.get_weather", call),
+            ]
+        )
+    )
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    expect(page.get_by_test_id("preamble")).to_have_text("Let me look.")
+    expect(page.get_by_test_id("tool-call")).to_contain_text("Call of get_weather")
+    expect(page.get_by_test_id("tool-call").locator("code")).to_have_text('{ "city": "Paris", "days": 3 }')
+    order = page.locator(".pg-parts > *").evaluate_all("nodes => nodes.map((node) => node.className)")
+    assert order == ["pg-reasoning", "pg-part", "pg-tool", "pg-foot"]
+
+
+def test_a_refusal_keeps_the_text(served: Served, page: Page) -> None:
+    served.engine.context_length = 40
+    ask(page, "This prompt does not fit into the model's context.")
+    expect(page.get_by_test_id("composer-hint")).not_to_be_empty()
+    expect(page.get_by_test_id("composer-input")).to_have_value(
+        "This prompt does not fit into the model's context."
+    )
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
+    expect(page.get_by_test_id("suggestion").first).to_be_visible()
+
+
+def test_without_a_ready_model_one_can_type_but_not_send(served: Served, new_page: NewPage) -> None:
+    served.engine.ready = False
+    page = new_page()
+    box = page.get_by_test_id("composer-input")
+    box.fill("Waiting for you")
+    expect(page.get_by_test_id("composer-hint")).to_contain_text("you can already type")
+    expect(page.get_by_test_id("send")).to_be_disabled()
+    box.press("Enter")
+    expect(box).to_have_value("Waiting for you")
+    served.engine.ready = True
+    expect(page.get_by_test_id("send")).to_be_enabled()
+
+
+def test_shift_enter_breaks_and_a_composition_does_not_send(page: Page) -> None:
+    box = page.get_by_test_id("composer-input")
+    box.fill("one")
+    box.press("Shift+Enter")
+    box.press_sequentially("two")
+    expect(box).to_have_value("one\ntwo")
+    box.dispatch_event("keydown", {"key": "Enter", "isComposing": True, "bubbles": True})
+    expect(box).to_have_value("one\ntwo")
+    expect(page.get_by_test_id("user-message")).to_have_count(0)

@@ -1,0 +1,170 @@
+"""The page around a conversation in a real browser: addresses, list, drafts, theme, phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.playground.scripted import Script
+from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.served import Served
+from tests.playground.ui.test_conversation import ask
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+CONTRAST = "() => getComputedStyle(document.getElementById('pg-app')).backgroundColor"
+
+
+def two_conversations(page: Page) -> tuple[str, str]:
+    addresses = []
+    for text in ("Apples", "Pears"):
+        ask(page, text)
+        expect(page.get_by_test_id("reply-footer")).to_be_visible()
+        addresses.append(page.url)
+        page.keyboard.press("Control+Shift+O")
+        expect(page.get_by_test_id("user-message")).to_have_count(0)
+    return addresses[0], addresses[1]
+
+
+def test_back_and_forward_walk_through_conversations(page: Page) -> None:
+    apples, pears = two_conversations(page)
+    page.get_by_test_id("conversation-item").filter(has_text="Apples").click()
+    expect(page.get_by_test_id("user-message")).to_have_text("Apples")
+    assert page.url == apples
+    expect(page.get_by_test_id("conversation-item").filter(has_text="Apples")).to_have_attribute(
+        "aria-current", "page"
+    )
+    page.go_back()
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
+    page.go_back()
+    expect(page.get_by_test_id("user-message")).to_have_text("Pears")
+    assert page.url == pears
+    page.go_forward()
+    page.go_forward()
+    expect(page.get_by_test_id("user-message")).to_have_text("Apples")
+    expect(page).to_have_title(re.compile("^Apples"))
+
+
+def test_an_unknown_conversation_is_a_sentence_and_a_way_on(new_page: NewPage) -> None:
+    page = new_page("/c/0123456789abcdef")
+    error = page.get_by_test_id("page-error")
+    expect(error).to_contain_text("This conversation does not exist or is not yours.")
+    error.get_by_role("button").click()
+    expect(error).to_have_count(0)
+    assert page.url.endswith("/")
+
+
+def test_rename_and_delete_by_keyboard(page: Page) -> None:
+    ask(page, "Old name")
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    page.get_by_test_id("conversation-menu").press("Enter")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("dialog-input").fill("New ${name} <b>")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("conversation-item")).to_have_text("New ${name} <b>")
+    expect(page.get_by_test_id("title")).to_have_text("New ${name} <b>")
+    page.get_by_test_id("conversation-menu").press("Enter")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("dialog-confirm").click()
+    expect(page.get_by_test_id("conversation-item")).to_have_count(0)
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
+    assert page.url.endswith("/")
+
+
+def test_each_conversation_keeps_its_own_draft(page: Page) -> None:
+    two_conversations(page)
+    box = page.get_by_test_id("composer-input")
+    box.fill("for later")
+    page.get_by_test_id("conversation-item").first.click()
+    expect(box).to_have_value("")
+    page.get_by_test_id("new-conversation").click()
+    expect(box).to_have_value("for later")
+    page.reload()
+    expect(box).to_have_value("for later")
+
+
+def test_an_answering_conversation_has_a_dot(served: Served, page: Page) -> None:
+    script = served.held(3, ("final", "one two three four five six seven eight"))
+    ask(page, "Long one")
+    dot = page.locator(".pg-dot")
+    expect(dot).to_be_visible()
+    page.keyboard.press("Control+Shift+O")
+    expect(dot).to_be_visible()
+    served.let_go(script)
+    expect(dot).to_be_hidden()
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(new_page: NewPage) -> None:
+    page = new_page(color_scheme="dark")
+    expect(page.locator("html")).to_have_attribute("data-pg-theme", "dark")
+    dark = page.evaluate(CONTRAST)
+    with page.expect_response(re.compile("/api/preferences")):
+        page.get_by_test_id("theme-light").check()
+    expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
+    assert page.evaluate(CONTRAST) != dark
+    page.reload()
+    expect(page.get_by_test_id("theme-light")).to_be_checked()
+    expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
+
+
+def test_effort_is_chosen_by_arrow_keys_and_remembered(served: Served, page: Page) -> None:
+    page.get_by_test_id("effort-medium").focus()
+    with page.expect_response(re.compile("/api/preferences")):
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_test_id("effort-high")).to_be_checked()
+    page.reload()
+    expect(page.get_by_test_id("effort-high")).to_be_checked()
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_contain_text("high effort")
+
+
+def test_a_phone_shows_everything_without_sideways_scrolling(served: Served, new_page: NewPage) -> None:
+    wide = "| " + " | ".join(f"column{n}" for n in range(12)) + " |\n|" + "---|" * 12 + "\n|" + " x |" * 12
+    served.play(Script([("final", f"{wide}\n\n```\n{'long line ' * 40}\n```\n\n{'unbroken' * 60}")]))
+    page = new_page(**PHONE)
+    assert page.evaluate("document.documentElement.dataset.pgSidebar") == "closed"
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    overflow = """() => [document.documentElement, document.getElementById("pg-scroller")]
+        .map((node) => node.scrollWidth - node.clientWidth)"""
+    assert page.evaluate(overflow) == [0, 0]
+    expect(page.get_by_test_id("composer-input")).to_be_in_viewport(ratio=1)
+    page.get_by_test_id("sidebar-toggle").click()
+    expect(page.get_by_test_id("conversation-item")).to_be_visible()
+    page.get_by_test_id("conversation-item").click()
+    expect(page.get_by_test_id("conversation-item")).to_be_hidden()
+
+
+def test_small_targets_are_large_enough_for_a_finger(served: Served, new_page: NewPage) -> None:
+    page = new_page(**PHONE)
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    page.get_by_test_id("sidebar-toggle").click()
+    small = page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input")].filter((node) => node.checkVisibility()
+            && !node.closest(".pg-prose, #pg-app .pg-vh") && node.getBoundingClientRect().height < 40)
+            .map((node) => node.outerHTML)"""
+    )
+    assert small == []
+
+
+def test_a_reader_who_scrolled_up_is_left_alone(served: Served, page: Page) -> None:
+    text = "\n\n".join(f"Paragraph {n}" for n in range(120))
+    script = served.held(300, ("final", text))
+    ask(page)
+    expect(page.get_by_test_id("answer")).to_contain_text("Paragraph 40")
+    page.mouse.move(700, 300)
+    page.mouse.wheel(0, -400)
+    jump = page.get_by_test_id("jump-to-latest")
+    expect(jump).to_be_visible()
+    top = page.evaluate("document.getElementById('pg-scroller').scrollTop")
+    served.let_go(script)
+    expect(page.get_by_test_id("reply-footer")).to_be_attached()
+    assert page.evaluate("document.getElementById('pg-scroller').scrollTop") == top
+    jump.click()
+    expect(page.get_by_test_id("reply-footer")).to_be_in_viewport()
+    expect(jump).to_be_hidden()
