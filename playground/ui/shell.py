@@ -6,6 +6,7 @@ code, so both templates are constants of this package and take no value. All dat
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import gradio as gr
@@ -36,6 +37,21 @@ def mount(app: FastAPI, *, blocked_paths: list[str]) -> FastAPI:
 
     ``blocked_paths`` are folders that Gradio must never serve a file from (the data folder).
     """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # Gradio makes locks now; without a running loop it would open four loops and close none of them.
+        asyncio.run(_mount_in_loop(app, blocked_paths))
+    else:
+        _mount(app, blocked_paths)
+    return app
+
+
+async def _mount_in_loop(app: FastAPI, blocked_paths: list[str]) -> None:
+    _mount(app, blocked_paths)
+
+
+def _mount(app: FastAPI, blocked_paths: list[str]) -> None:
     gr.mount_gradio_app(
         app,
         build_shell(),
@@ -53,7 +69,6 @@ def mount(app: FastAPI, *, blocked_paths: list[str]) -> FastAPI:
         allowed_paths=[],
         blocked_paths=blocked_paths,
     )
-    return app
 
 
 def head_markup() -> str:

@@ -49,7 +49,8 @@ export class ModelStatus {
 
   busy() {
     const { active, target } = this.store.get().model;
-    return (!active && !target) || [active, target].some((model) => model && UNDER_WAY.includes(model.stage));
+    const underWay = Boolean(target && UNDER_WAY.includes(target.stage));
+    return underWay || (active?.stage !== "ready" && (active ?? target)?.stage !== "failed");
   }
 
   draw({ ready, model: { active, target } }) {
