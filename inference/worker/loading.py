@@ -21,7 +21,7 @@ from inference.worker.checkpoint import Checkpoint
 from inference.worker.device import Machine
 from inference.worker.kv import Geometry, KvRows
 from inference.worker.messages import EngineConfig, Limits
-from inference.worker.network import LoadedModel
+from inference.worker.network import CompactHead, LoadedModel
 from inference.worker.scheduler import reserved_tokens
 
 logger = logging.getLogger(__name__)
@@ -263,6 +263,7 @@ def _wrap(
         max_prefill_chunk=engine.max_prefill_chunk,
         attention_heads=config.num_attention_heads,
         attention_bytes=_ATTENTION_BYTES.get(kind, _ATTENTION_BYTES["cpu"]),
+        head=CompactHead.of(network.lm_head.weight),
     )
 
 

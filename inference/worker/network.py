@@ -16,6 +16,32 @@ from inference.worker.messages import Limits
 MIN_CHUNK = 16
 
 
+@dataclass(frozen=True, slots=True)
+class CompactHead:
+    """The output layer without its all-zero rows, whose logits are 0 whatever the input.
+
+    A model with a pruned vocabulary, such as the demonstration model, has mostly such rows; reading them
+    from memory would take most of the time of a token. ``ids`` are the rows that are kept, in order.
+    """
+
+    ids: Tensor
+    weight: Tensor
+    vocab_size: int
+
+    @staticmethod
+    def of(weight: Tensor) -> CompactHead | None:
+        """Leave out the zero rows of ``[vocab, hidden]``; ``None`` when that would not save half."""
+        ids = weight.any(dim=1).nonzero()[:, 0]
+        if ids.numel() * 2 > weight.shape[0]:
+            return None
+        return CompactHead(ids, weight[ids].contiguous(), weight.shape[0])
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Logits ``[rows, vocab]`` of ``[rows, hidden]``."""
+        logits = torch.zeros(hidden.shape[0], self.vocab_size, dtype=hidden.dtype, device=hidden.device)
+        return logits.index_copy_(1, self.ids, torch.nn.functional.linear(hidden, self.weight))
+
+
 @dataclass(slots=True)
 class LoadedModel:
     """A model that is ready to answer.
@@ -34,6 +60,7 @@ class LoadedModel:
     max_prefill_chunk: int
     attention_heads: int
     attention_bytes: int
+    head: CompactHead | None = None
 
     def prefill_count(self, start: int, length: int) -> int:
         """How many prompt tokens the next forward pass takes when ``start`` of ``length`` are done.
@@ -83,5 +110,6 @@ class LoadedModel:
         return hidden
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self.network.lm_head(hidden.to(self.network.lm_head.weight.dtype))
+        head = self.head or self.network.lm_head
+        logits: Tensor = head(hidden.to(head.weight.dtype))
         return logits.float()

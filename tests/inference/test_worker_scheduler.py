@@ -123,6 +123,23 @@ def test_a_model_of_the_real_vocabulary_and_shards_runs(tmp_path: Path) -> None:
     assert len(run.tokens("b")) == 10
 
 
+def test_a_pruned_vocabulary_gives_the_same_logits_and_replies(tmp_path: Path) -> None:
+    folder = shutil.copytree(plain_checkpoint(), tmp_path / "pruned")
+    rows = open_model(folder).network.lm_head.weight.clone()
+    rows[100:] = 0
+    change_tensors(folder, **{"lm_head.weight": rows})
+    model = open_model(folder)
+    assert model.head is not None
+    assert model.head.ids.tolist() == list(range(100))
+    hidden = torch.randn(3, 64)
+    torch.testing.assert_close(model.head(hidden), model.network.lm_head(hidden))
+    run = Run(model)
+    run.submit("a", prompt(2, 30), count=30)
+    run.finish()
+    assert run.tokens("a") == generate(folder, prompt(2, 30), 30)
+    assert open_model(plain_checkpoint()).head is None
+
+
 def test_the_same_seed_gives_the_same_tokens_alone_and_among_others() -> None:
     model = open_model(plain_checkpoint())
     ids = prompt(9, 50)
