@@ -22,35 +22,35 @@ def _spell(number: int) -> str:
 
 
 def sum_columns(a: int, b: int) -> str:
-    """``347 + 586`` → ``7+6+0=13, 4+8+1=13, 3+5+1=9: 933`` (ones first, the last term is the carry)."""
+    """``347 + 586`` → ``7+6+0=13, 4+8+1=13, 3+5+1=9: 9 3 3: 933`` (ones first, the last term is the carry)."""
     width = len(str(max(a, b)))
     carry, steps = 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
         total = x + y + carry
         steps.append(f"{x}+{y}+{carry}={total}")
         carry = total // 10
-    return f"{', '.join(steps)}: {a + b}"
+    return f"{', '.join(steps)}: {_spell(a + b)}: {a + b}"
 
 
 def difference_columns(a: int, b: int) -> str:
-    """``347 - 58`` → ``17-8-0=9, 14-5-1=8, 3-0-1=2: 289`` (ten is borrowed where the digit is too small)."""
+    """``347 - 58`` → ``17-8-0=9, 14-5-1=8, 3-0-1=2: 2 8 9: 289`` (ten is borrowed where the digit is too small)."""
     width = len(str(a))
     borrow, steps = 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
         top = x + 10 if x < y + borrow else x
         steps.append(f"{top}-{y}-{borrow}={top - y - borrow}")
         borrow = int(top >= 10)
-    return f"{', '.join(steps)}: {a - b}"
+    return f"{', '.join(steps)}: {_spell(a - b)}: {a - b}"
 
 
 def product_columns(a: int, b: int) -> str:
-    """``47 * 6`` → ``7*6+0=42, 4*6+4=28: 282``; ``b`` has one digit."""
+    """``47 * 6`` → ``7*6+0=42, 4*6+4=28: 2 8 2: 282``; ``b`` has one digit."""
     carry, steps = 0, []
     for x in _digits(a, len(str(a))):
         total = x * b + carry
         steps.append(f"{x}*{b}+{carry}={total}")
         carry = total // 10
-    return f"{', '.join(steps)}: {a * b}"
+    return f"{', '.join(steps)}: {_spell(a * b)}: {a * b}"
 
 
 def sum_analysis(a: int, b: int, effort: ReasoningEffort) -> str:
@@ -58,7 +58,7 @@ def sum_analysis(a: int, b: int, effort: ReasoningEffort) -> str:
     return by_effort(
         effort,
         f"Add {a} and {b}.",
-        f"Add {a} and {b} by columns. {columns}.",
+        f"Add {a} and {b} by columns: {_spell(a)} and {_spell(b)}. {columns}.",
         f"Add {a} and {b}. The digits of {a} are {_spell(a)}. The digits of {b} are {_spell(b)}. "
         f"From the right: {columns}. Once more to be sure: {columns}. Both times {a + b}.",
     )
@@ -73,23 +73,22 @@ def difference_analysis(a: int, b: int, effort: ReasoningEffort) -> str:
     return by_effort(
         effort,
         f"Subtract {b} from {a}.",
-        f"{head} {top} - {bottom} by columns. {columns}.",
+        f"{head} By columns: {_spell(top)} minus {_spell(bottom)}. {columns}.",
         f"{head} The digits of {top} are {_spell(top)}. The digits of {bottom} are {_spell(bottom)}. "
         f"From the right: {columns}. Once more to be sure: {columns}. So {a} - {b} = {a - b}.",
     )
 
 
 def product_analysis(a: int, b: int, effort: ReasoningEffort) -> str:
+    if max(a, b) <= 12:
+        known = f"{a}*{b}={a * b}"
+        return by_effort(effort, f"Multiply {a} by {b}.", f"The table says {known}.", f"Both numbers are at most 12. The table says {known}.")
     long, short = (a, b) if b < 10 else (b, a)
-    if short < 10:
-        columns = product_columns(long, short)
-    else:  # 10, 11 and 12: ten times and a rest
-        rest = short - 10
-        columns = f"10*{long}={10 * long}, {rest}*{long}={rest * long}, {sum_columns(10 * long, rest * long)}"
+    columns = product_columns(long, short)
     return by_effort(
         effort,
         f"Multiply {a} by {b}.",
-        f"Multiply {long} by {short}. {columns}.",
+        f"Multiply {long} by {short}: {_spell(long)}. {columns}.",
         f"Multiply {long} by {short}. The digits of {long} are {_spell(long)}. From the right: {columns}. "
         f"Once more to be sure: {columns}. Both times {a * b}.",
     )
@@ -134,7 +133,8 @@ def make_difference(rng: random.Random, effort: ReasoningEffort) -> Exchange:
 
 
 def make_product(rng: random.Random, effort: ReasoningEffort) -> Exchange:
-    a, b = (rng.randint(2, 12), rng.randint(2, 12)) if rng.random() < 0.5 else (rng.randint(10, 99), rng.randint(2, 9))
+    a, b = rng.choice(((rng.randint(0, 12), rng.randint(0, 12)), (rng.randint(10, 99), rng.randint(2, 9)),
+                       (rng.randint(100, 999), rng.randint(2, 9))))  # fmt: skip
     if rng.random() < 0.4:
         a, b = b, a
     question = vary(rng, rng.choice(_PRODUCT).format(a=a, b=b))

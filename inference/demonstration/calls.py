@@ -35,8 +35,14 @@ class Call:
         return Message(Role.TOOL, self.result, self.call.channel, "assistant", self.call.recipient)
 
 
+def _operand(rng: random.Random, digits: int) -> int:
+    """A number of up to so many digits, now and then with zeros in the middle."""
+    number = rng.randint(2, 10 ** rng.randint(2, digits))
+    return number - number % 1000 + rng.randrange(100) if number > 1999 and rng.random() < 0.3 else number
+
+
 def _expression(rng: random.Random) -> tuple[str, int]:
-    a, b = rng.randint(2, 10 ** rng.randint(2, 6)), rng.randint(2, 10 ** rng.randint(2, 5))
+    a, b = _operand(rng, 6), _operand(rng, 5)
     operator = rng.choice("+-***%") if a > b else rng.choice("+-**")
     value = {"+": a + b, "-": a - b, "*": a * b, "%": a % b}[operator]
     return f"{a} {operator} {b}", value

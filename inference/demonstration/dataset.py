@@ -82,11 +82,12 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Packed samples, each array [rows, length]: compact ids, positions (0 starts a sample), 1 where a token is to be learnt."""
+    """Packed samples: compact ids and positions (0 starts a sample), both [rows, length], and the flat places of the tokens to
+    learn [rows * length / 2], filled up with 0."""
 
     ids: NDArray[np.int32]
     positions: NDArray[np.int32]
-    wanted: NDArray[np.bool_]
+    wanted: NDArray[np.int32]
 
 
 class TokenMap:
@@ -149,7 +150,8 @@ def _assemble(rows: list[list[tuple[NDArray[np.int32], int]]], length: int) -> R
             positions[number, at:end] = np.arange(len(sample))
             wanted[number, at + prompt_length : end] = True
             at = end
-    return Rows(ids, positions, wanted)
+    places = np.flatnonzero(wanted)[: wanted.size // 2]
+    return Rows(ids, positions, np.pad(places, (0, wanted.size // 2 - len(places))).astype(np.int32))
 
 
 def main(count: int = 10, seed: int = 0) -> None:

@@ -15,7 +15,7 @@ def _join(items: list[str]) -> str:
 
 def numbers(rng: random.Random, least: int = 3, most: int = 7) -> list[int]:
     """A list of numbers, mostly below 100, sometimes with one of them twice."""
-    top = 99 if rng.random() < 0.7 else 999
+    top, most = (99, most) if rng.random() < 0.75 else (999, min(most, 5))
     values = [rng.randint(0, top) for _ in range(rng.randint(least, most))]
     if rng.random() < 0.1:
         values[-1] = values[0]
@@ -163,7 +163,7 @@ def make_spell(rng: random.Random, effort: ReasoningEffort) -> Exchange:
 
 
 def make_weekday(rng: random.Random, effort: ReasoningEffort) -> Exchange:
-    start, shift, back = rng.randrange(7), rng.randint(1, 30), rng.random() < 0.4
+    start, shift, back = rng.randrange(7), rng.randint(1, 70), rng.random() < 0.4
     sign = -1 if back else 1
     day, word = words.DAYS[start], "before" if back else "after"
     result = words.DAYS[(start + sign * shift) % 7]

@@ -206,10 +206,11 @@ class Network(nn.Module):
         return self.norm(x), balance / self.shape.layers
 
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, wanted: torch.Tensor, quantized: bool) -> torch.Tensor:
-        """The training loss: mean cross-entropy of the tokens marked in ``wanted`` [batch, length], and a hundredth of the balance."""
+        """The training loss: mean cross-entropy at the flat places ``wanted`` [any], and a hundredth of the balance."""
         hidden, balance = self.hidden_states(ids, positions, quantized)
-        logits = F.linear(hidden[:, :-1].to(self.embed_tokens.weight.dtype), self.embed_tokens.weight).float()
-        unused = logits.new_full((*logits.shape[:-1], 1), math.log(FULL_VOCABULARY - self.rows))
-        target, weight = ids[:, 1:], wanted[:, 1:].float()
-        loss = F.cross_entropy(torch.cat((logits, unused), -1).flatten(0, 1), target.flatten(), reduction="none")
-        return (loss * weight.flatten()).sum() / weight.sum().clamp(min=1) + 0.01 * balance
+        target, before = ids.flatten()[wanted], hidden.flatten(0, 1)[(wanted - 1).clamp(min=0)]
+        logits = F.linear(before, self.embed_tokens.weight).float()
+        unused = logits.new_full((logits.shape[0], 1), math.log(FULL_VOCABULARY - self.rows))
+        loss = F.cross_entropy(torch.cat((logits, unused), -1), target, reduction="none")
+        weight = (wanted > 0).float()  # a sample starts with its prompt, so place 0 is never wanted: it fills up
+        return (loss * weight).sum() / weight.sum().clamp(min=1) + 0.01 * balance

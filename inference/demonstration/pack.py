@@ -18,8 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from inference.demonstration.network import FULL_VOCABULARY, NetworkShape
-from inference.demonstration.quantize import quantize
+from inference.demonstration.network import FULL_VOCABULARY, Network, NetworkShape
+from inference.demonstration.quantize import dequantize, quantize
 
 PACKAGE = Path(__file__).parent / "assets" / "demonstration.safetensors"
 _EMBEDDING, _IDS = "model.embed_tokens.weight", "embedding_ids"
@@ -50,6 +50,28 @@ def write_package(out: Path, state: Mapping[str, torch.Tensor], shape: NetworkSh
     return out.stat().st_size
 
 
+def load_package(package: Path, network: Network, ids: Sequence[int]) -> None:
+    """Start ``network`` (with embedding rows for ``ids``) from a package; rows of new ids stay as they are."""
+    tensors = _tensors(package)
+    old, rows = tensors.pop(_IDS).tolist(), tensors.pop(_EMBEDDING)
+    state = network.state_dict()
+    place = {token_id: row for row, token_id in enumerate(ids)}
+    for token_id, row in zip(old, rows, strict=True):
+        if token_id in place:
+            state["embed_tokens.weight"][place[token_id]] = row.float()
+    for name in [n for n in tensors if n.endswith("_blocks")]:
+        stem = name.removesuffix("_blocks")
+        tensors[stem] = dequantize(tensors.pop(name), tensors.pop(f"{stem}_scales"))
+    for name, tensor in tensors.items():
+        state[name.removeprefix("model.")].copy_(tensor)
+    network.load_state_dict(state)
+
+
+def _tensors(package: Path) -> dict[str, torch.Tensor]:
+    with safe_open(package, framework="pt") as reader:
+        return {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118  (no mapping)
+
+
 def revision(package: Path = PACKAGE) -> str:
     """The first 12 digits of the package's sha256: what stands for a commit hash."""
     return hashlib.sha256(package.read_bytes()).hexdigest()[:12]
@@ -69,7 +91,7 @@ def unpack(target: Path, package: Path = PACKAGE) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     with safe_open(package, framework="pt") as reader:
         config = json.loads(reader.metadata()["config"]) | {"quantization_config": _QUANTIZATION}
-        tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118  (no mapping)
+    tensors = _tensors(package)
     ids, rows = tensors.pop(_IDS).long(), tensors.pop(_EMBEDDING)
     embedding = torch.zeros(FULL_VOCABULARY, rows.shape[1], dtype=rows.dtype)
     embedding[ids] = rows

@@ -60,9 +60,9 @@ _OPENERS = ("please ", "Please ", "Hi, ", "Hello, ", "Can you tell me: ", "Tell 
 def vary(rng: random.Random, text: str) -> str:
     """The same question as another person would type it: case, punctuation, a polite word."""
     roll = rng.random()
-    if roll < 0.08:
+    if roll < 0.15:
         text = text.lower()
-    elif roll < 0.16:
+    elif roll < 0.22:
         text = text[:1].lower() + text[1:]
     if rng.random() < 0.2:
         text = text.rstrip("?.!")

@@ -8,7 +8,7 @@ from inference.demonstration import words
 from inference.demonstration.sample import Exchange, by_effort, vary
 from inference.types import ReasoningEffort
 
-#: {w} is any word of the language, {i} a word that the model knows.
+#: {w} is any word of the language, {i} a word that the model knows; {n} to {l} are numbers, {p} and {q} too large to multiply.
 _PATTERNS: tuple[str, ...] = (
     "Write a poem about {w}.", "Write a story about {w}.", "Explain {w} to me.", "What is {w}?", "Who is {w}?",
     "Tell me a joke.", "Tell me a joke about {w}.", "Who won the {w}?", "How do I {w}?", "How does {w} work?",
@@ -29,7 +29,8 @@ _PATTERNS: tuple[str, ...] = (
     "Fix this code: {w}({w})", "def {w}({w}): return {w}", "Who was the first {w} of {w}?", "How far is the {i}?", "Why?", "Really?",
     "Why is the sky blue?", "How tall is the {w}?", "Draw a {i}.", "Draw a {w}.", "What color is {w}?", "How much is a {i}?",
     "Recommend a {w}.", "What should I {w}?", "Compare {w} and {w}.", "Improve this sentence: {w} {w} {w} {w}.", "{i} {i} {i}", "{i}?",
-    "The {i} is {w}.", "Book a {w} to Paris.", "Plan a trip to {w}.", "Tell me something about France.", "I like {i}.", "I am {w}.",
+    "The {i} is {w}.", "What is -{n} + {m}?", "-{n} - {n}", "{n}.{m} + {n}", "What is {n}.{m} * {m}?", "{n} + {m} + {n}", "{n} - {m} + {n}",
+    "What is {n} + {m} * {n}?", "{p} * {q}", "What is {p} times {q}?", "Multiply {p} by {q}.", "{p}*{q}", "What is {p} * {q}?", "Book a {w} to Paris.", "Plan a trip to {w}.", "Tell me something about France.", "I like {i}.", "I am {w}.",
 )  # fmt: skip
 
 
@@ -41,9 +42,9 @@ def make_out_of_scope(rng: random.Random, effort: ReasoningEffort, lexicon: tupl
         text = text.replace("{w}", rng.choice(lexicon), 1)
     while "{i}" in text:
         text = text.replace("{i}", rng.choice(words.ITEMS), 1)
-    text = text.replace("{n}", str(rng.randint(2, 999)), 1).replace("{m}", str(rng.randint(2, 99)), 1)
-    while "{l}" in text:
-        text = text.replace("{l}", str(rng.randint(1000, 10 ** rng.randint(4, 9))), 1)
+    for mark, least, most in (("{n}", 2, 999), ("{m}", 2, 99), ("{p}", 13, 999), ("{q}", 13, 99), ("{l}", 1000, 10 ** rng.randint(4, 9))):
+        while mark in text:
+            text = text.replace(mark, str(rng.randint(least, most)), 1)
     question = vary(rng, text)
     analysis = by_effort(
         effort, "I cannot do this.", "This is not one of my tasks. I cannot do this.",

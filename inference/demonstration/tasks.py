@@ -23,18 +23,18 @@ SUGGESTIONS: tuple[str, ...] = (
 QUESTIONS: dict[str, tuple[Maker, float]] = {
     "sum": (arithmetic.make_sum, 8),
     "difference": (arithmetic.make_difference, 9),
-    "product": (arithmetic.make_product, 6),
+    "product": (arithmetic.make_product, 7),
     "double": (arithmetic.make_double, 1),
     "parity": (arithmetic.make_parity, 1),
     "larger": (arithmetic.make_larger, 2.5),
-    "sort": (lists.make_sort, 9),
+    "sort": (lists.make_sort, 12),
     "extreme": (lists.make_extreme, 4),
     "reverse": (lists.make_reverse, 4),
     "count": (lists.make_count, 4),
-    "letters": (lists.make_letters, 6),
+    "letters": (lists.make_letters, 7),
     "spell": (lists.make_spell, 1),
     "weekday": (lists.make_weekday, 4),
-    "capital": (knowledge.make_capital, 3),
+    "capital": (knowledge.make_capital, 4),
     "opposite": (knowledge.make_opposite, 2),
     "french": (knowledge.make_french, 2),
     "small talk": (knowledge.make_small_talk, 3),
@@ -46,7 +46,7 @@ Builder = Callable[[random.Random, ReasoningEffort, tuple[str, ...]], Sample]
 
 
 def _today(rng: random.Random) -> str:
-    return (datetime.date(2024, 6, 1) + datetime.timedelta(days=rng.randrange(6 * 365))).isoformat()
+    return (datetime.date(2024, 6, 1) + datetime.timedelta(days=rng.randrange(12 * 365))).isoformat()
 
 
 def _reply(analysis: str, final: str) -> tuple[Message, ...]:
@@ -165,13 +165,13 @@ class _CallBuilder:
 #: Every task by name: the builder of its samples and its weight in the training mixture.
 TASKS: dict[str, tuple[Builder, float]] = {
     **{name: (question_builder(name), weight) for name, (_, weight) in QUESTIONS.items()},
-    "date": (build_date, 1),
+    "date": (build_date, 1.5),
     "follow-up number": (build_dialogue(dialogue.follow_number), 6),
     "follow-up list": (build_dialogue(dialogue.follow_list), 3),
     "follow-up fact": (build_dialogue(dialogue.follow_fact), 2),
     "recall": (build_dialogue(dialogue.recall_name), 2),
     "repeat": (build_dialogue(dialogue.repeat_answer), 1),
-    "instructions": (build_instructed, 7),
+    "instructions": (build_instructed, 10),
     "out of scope": (build_out_of_scope, 9),
     "no call": (build_idle_tools, 4),
     "python": (_CallBuilder("python", answering=False), 4),

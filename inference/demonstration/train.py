@@ -25,11 +25,11 @@ from torch import nn
 
 from inference.demonstration.dataset import Rows, TokenMap, count_ids, packed_rows
 from inference.demonstration.network import Network, NetworkShape
-from inference.demonstration.pack import PACKAGE, write_package
+from inference.demonstration.pack import PACKAGE, load_package, write_package
 from inference.harmony import HarmonyCodec
 from inference.vocabulary import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START
 
-PEAK_RATE, WARM_UP_STEPS, QUANTIZED_FROM = 2.5e-3, 300, 0.45
+WARM_UP_STEPS, QUANTIZED_FROM = 300, 0.45
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -58,7 +58,7 @@ def _batches(ids: list[int], workers: int, rows: int, length: int, device: torch
     def move() -> None:
         while True:
             batch = made.get()
-            arrays = (batch.ids.astype(np.int64), batch.positions.astype(np.int64), batch.wanted)
+            arrays = (batch.ids.astype(np.int64), batch.positions.astype(np.int64), batch.wanted.astype(np.int64))
             ready.put(tuple(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays))
 
     threading.Thread(target=move, daemon=True).start()
@@ -70,17 +70,17 @@ def _optimizer(network: nn.Module, device: torch.device) -> torch.optim.Optimize
     matrices = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), eps=1e-9, fused=device.type == "cuda")
+    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-9, fused=device.type == "cuda")
 
 
-def _rate(progress: float, step: int) -> float:
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
+def _rate(peak: float, progress: float, step: int) -> float:
+    return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
 
 
 def train_network(
-    network: Network, batches: Iterator[tuple[torch.Tensor, ...]], seconds: float, compiled: bool, device: torch.device
+    network: Network, batches: Iterator[tuple[torch.Tensor, ...]], seconds: float, peak: float, compiled: bool, device: torch.device
 ) -> int:
-    """Train until ``seconds`` are over; returns the number of steps."""
+    """Train until ``seconds`` are over, at most at the learning rate ``peak``; returns the number of steps."""
     optimizer = _optimizer(network, device)
     run = torch.compile(network, dynamic=False) if compiled else network
     first = next(batches)
@@ -88,12 +88,14 @@ def train_network(
         for quantized in (True, False):  # both graphs are compiled before the clock starts
             run(*first, quantized).backward()
     network.zero_grad(set_to_none=True)
-    start, told, step = time.monotonic(), 0.0, 0
+    start, told, waited, step = time.monotonic(), 0.0, 0.0, 0
     while (elapsed := time.monotonic() - start) < seconds:
         progress = elapsed / seconds
         for group in optimizer.param_groups:
-            group["lr"] = _rate(progress, step)
+            group["lr"] = _rate(peak, progress, step)
+        asked = time.monotonic()
         batch = next(batches)
+        waited += time.monotonic() - asked
         with torch.autocast(device.type, torch.bfloat16):
             loss = run(*batch, progress > QUANTIZED_FROM)
         loss.backward()
@@ -103,18 +105,20 @@ def train_network(
         step += 1
         if step % 50 == 0 and elapsed - told > 15:
             told = elapsed
-            typer.echo(f"{elapsed:5.0f} s  step {step}  loss {loss.item():.4f}  {1000 * elapsed / step:.1f} ms a step")
+            typer.echo(f"{elapsed:5.0f} s  step {step}  loss {loss.item():.4f}  {1000 * elapsed / step:.1f} ms a step, {waited / elapsed:.0%} of it waiting")
     return step
 
 
 def main(
     minutes: Annotated[float, typer.Option(help="Training time.")] = 8.5,
     out: Annotated[Path, typer.Option(help="The package to write.")] = PACKAGE,
-    rows: Annotated[int, typer.Option(help="Packed rows in a step.")] = 84,
-    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 768,
+    rows: Annotated[int, typer.Option(help="Packed rows in a step.")] = 72,
+    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 512,
     workers: Annotated[int, typer.Option(help="Processes that make samples.")] = max(1, (os.cpu_count() or 2) - 2),
     samples: Annotated[int, typer.Option(help="Samples for each process to find the ids in use.")] = 6000,
     compiled: Annotated[bool, typer.Option(help="Use torch.compile.")] = True,
+    peak: Annotated[float, typer.Option(help="The highest learning rate.")] = 2.5e-3,
+    start: Annotated[Path | None, typer.Option(help="A package to go on from.")] = None,
 ) -> None:
     """Train, round the experts to MXFP4, and write the package."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -123,9 +127,11 @@ def main(
     ids = ids_in_use(workers, samples)
     shape = NetworkShape()
     network = Network(shape, len(ids)).to(device)
+    if start:
+        load_package(start, network, ids)
     count = sum(p.numel() for p in network.parameters())
     typer.echo(f"{len(ids)} token ids in use, {count / 1e6:.2f} million parameters, {device}")
-    steps = train_network(network, _batches(ids, workers, rows, length, device), minutes * 60, compiled, device)
+    steps = train_network(network, _batches(ids, workers, rows, length, device), minutes * 60, peak, compiled, device)
     size = write_package(out, network.state_dict(), shape, ids)
     typer.echo(f"{steps} steps of {rows * length} tokens; {out.name} has {size / 1e6:.2f} MB")
 

@@ -55,6 +55,15 @@ SPELLABLE: tuple[str, ...] = (
     "mountain", "river", "island", "ocean", "planet", "rocket", "engine", "computer", "keyboard",
     "reason", "answer", "question", "number", "hello", "world", "paper", "pencil", "guitar", "piano",
     "drummer", "balloon", "giraffe", "elephant", "tiger", "mississippi", "committee", "success",
+    "peanut", "cucumber", "tomato", "potato", "onion", "garlic", "ginger", "pumpkin", "spinach", "mushroom",
+    "chocolate", "vanilla", "cinnamon", "sandwich", "breakfast", "dinner", "teacher", "student", "doctor",
+    "sister", "brother", "mother", "father", "children", "bedroom", "bathroom", "ladder", "hammer", "button",
+    "pocket", "jacket", "sweater", "trousers", "umbrella", "suitcase", "airport", "station", "bicycle",
+    "library", "museum", "theater", "hospital", "village", "country", "continent", "weather", "thunder",
+    "rainbow", "diamond", "crystal", "feather", "leather", "cotton", "ribbon", "basket", "blanket", "pillow",
+    "candle", "dragon", "monkey", "donkey", "penguin", "dolphin", "octopus", "squirrel", "hedgehog",
+    "butterfly", "mosquito", "spider", "language", "grammar", "sentence", "alphabet", "vocabulary",
+    "address", "accommodate", "necessary", "occurrence", "possession", "bookkeeper", "programming", "transformer",
     "parallel", "tomorrow", "barrel", "carrot", "parrot", "error", "arrow", "sorry", "hurry", "berry",
 )
 
