@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from playground.settings import Settings, SettingsError, load_settings, quiet_li
 # Importing torch holds the interpreter for seconds. The first page goes before it, if one is asked for soon.
 WAIT_FOR_PAGE_SECONDS = 1.5
 ASSETS_SECONDS = 0.7
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -39,7 +41,7 @@ def serve(
         settings = load_settings(host=host, port=port, model=model, data_dir=data_dir)
     except SettingsError as error:
         raise _stop(str(error), code=2) from None
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    _set_up_logs(settings.log_level.upper())
     quiet_libraries()
     from playground import server
 
@@ -88,7 +90,8 @@ def run(settings: Settings, listener: socket) -> None:
             task.cancel()
         await app.state.turns.close()
 
-    server.Server(server.configure(app, settings), on_ready, on_stop).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # raised again after an orderly end
+        server.Server(server.configure(app, settings), on_ready, on_stop).run(sockets=[listener])
 
 
 async def _start_engine(start: Callable[[], None], page_served: asyncio.Event) -> None:
@@ -100,6 +103,13 @@ async def _start_engine(start: Callable[[], None], page_served: asyncio.Event) -
     except TimeoutError:
         pass
     start()
+
+
+def _set_up_logs(level: str) -> None:
+    """The playground's own packages at ``level``; libraries speak up from warnings on."""
+    logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), format=LOG_FORMAT)
+    for name in ("playground", "inference", "storage"):
+        logging.getLogger(name).setLevel(level)
 
 
 def _stop(sentence: str, code: int) -> typer.Exit:

@@ -56,6 +56,16 @@ def not_found() -> PlaygroundError:
     return PlaygroundError("not_found", "There is nothing here.", status=404)
 
 
+def body_too_large() -> PlaygroundError:
+    """The answer to a request that sends too much."""
+    return PlaygroundError("body_too_large", "This request is larger than 2 MB.", status=413)
+
+
+def not_an_object() -> PlaygroundError:
+    """The answer to a body that cannot be read as the JSON object that every endpoint takes."""
+    return PlaygroundError("invalid_parameter", "The request's body is not a JSON object.")
+
+
 def describe(error: Exception) -> PlaygroundError | None:
     """What to answer for an error of the playground, the engine or the store; ``None`` for any other."""
     match error:
@@ -102,7 +112,8 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     known = {
         404: not_found(),
         405: PlaygroundError("method_not_allowed", "This address does not take that method.", status=405),
-        413: PlaygroundError("body_too_large", "This request is larger than 2 MB.", status=413),
+        413: body_too_large(),
+        400: not_an_object(),
     }.get(status)
     if known is None:
         known = PlaygroundError("invalid_request", "This request cannot be understood.", status=status)
@@ -116,15 +127,17 @@ async def _on_validation(request: Request, error: Exception) -> JSONResponse:
     return validation_error(faults).response()
 
 
-def validation_error(faults: list[dict[str, object]] | object) -> PlaygroundError:
+def validation_error(faults: object) -> PlaygroundError:
     """The first of pydantic's faults as one sentence. The rejected value itself is never repeated."""
     fault = faults[0] if isinstance(faults, list) and faults else {}
     kind = str(fault.get("type", ""))
     location = fault.get("loc", ())
     names = [str(part) for part in location[1:]] if isinstance(location, tuple) else []
     if kind == "json_invalid" or not names:
-        return PlaygroundError("invalid_parameter", "The request's body is not a JSON object.")
+        return not_an_object()
     name = ".".join(names)
+    if kind == "string_unicode":
+        return PlaygroundError("invalid_text", f"{name} holds a broken character.", param=name)
     sentence = {
         "missing": f"{name} is missing.",
         "extra_forbidden": f"{name} is not a parameter here.",

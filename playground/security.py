@@ -3,7 +3,8 @@
 ``SecurityHeaders``  the same headers on every answer, errors included
 ``HostCheck``        only the host names in ``ALLOWED_HOSTS``, where that is set
 ``OriginCheck``      what changes something must come from the page's own origin
-``BodyDeadline``     a body that does not arrive in time ends the request
+``BodyLimits``       a body that is too large, or does not arrive in time, ends the request
+``Surface``          only the addresses that the page needs; the rest of Gradio's is closed
 ``PageRewrite``      ``/c/<id>`` shows the page of ``/``
 """
 
@@ -15,9 +16,10 @@ from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, body_too_large, not_found
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -44,6 +46,8 @@ HEADERS = {
 }
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
+OPEN_PATHS = re.compile(r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|healthz)?\Z", re.S)
+BODY_BYTES = 2_000_000
 BODY_SECONDS = 30.0
 
 
@@ -115,23 +119,28 @@ class OriginCheck:
         return bool(netloc) and (netloc == headers.get("host", "").lower() or netloc in self.own_hosts)
 
 
-class BodyDeadline:
-    """Ends a request whose body has not arrived within ``seconds``, so that nobody holds connections."""
+class BodyLimits:
+    """Refuses bodies above ``max_bytes``, and ends a request whose body has not arrived within ``seconds``."""
 
-    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int = BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
         self.app = app
+        self.max_bytes = max_bytes
         self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.seconds
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and (len(length) > 12 or int(length) > self.max_bytes):
+            await body_too_large().response()(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + self.seconds
         complete = False
+        received = 0
 
-        async def receive_in_time() -> Message:
-            nonlocal complete
+        async def limited_receive() -> Message:
+            nonlocal complete, received
             if complete:
                 return await receive()
             try:
@@ -141,9 +150,31 @@ class BodyDeadline:
                 complete = True
                 return {"type": "http.disconnect"}
             complete = message["type"] != "http.request" or not message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if received > self.max_bytes:
+                raise HTTPException(413)
             return message
 
-        await self.app(scope, receive_in_time, send)
+        await self.app(scope, limited_receive, send)
+
+
+class Surface:
+    """Answers 404 outside of ``OPEN_PATHS``.
+
+    Gradio's queue, uploads and files do not know who asks, and the page uses none of them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan" and not OPEN_PATHS.match(scope["path"]):
+            if scope["type"] == "http":
+                await not_found().response()(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        await self.app(scope, receive, send)
 
 
 class PageRewrite:

@@ -29,9 +29,9 @@ async def follow(run: Run, after: int) -> AsyncIterator[bytes]:
         yield b"".join(encode(*event) for event in events) or KEEPALIVE_COMMENT
 
 
-async def replay(*events: tuple[str, Any]) -> AsyncIterator[bytes]:
-    """A stream that is over: ``events`` as (name, data)."""
-    yield b"".join(encode(number, event, data) for number, (event, data) in enumerate(events, 1))
+async def replay(after: int, *events: tuple[str, Any]) -> AsyncIterator[bytes]:
+    """A stream that is over: ``events`` as (name, data), numbered above what the reader saw."""
+    yield b"".join(encode(number, event, data) for number, (event, data) in enumerate(events, after + 1))
 
 
 def response(events: AsyncIterator[bytes]) -> EventSourceResponse:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
@@ -20,12 +20,18 @@ from playground import errors
 from playground.accounts.identity import IdentityMiddleware
 from playground.api import conversations, generations, page, turns
 from playground.runs import RunRegistry
-from playground.security import BodyDeadline, HostCheck, OriginCheck, PageRewrite, SecurityHeaders
+from playground.security import (
+    BodyLimits,
+    HostCheck,
+    OriginCheck,
+    PageRewrite,
+    SecurityHeaders,
+    Surface,
+)
 from playground.settings import Settings
 from playground.turns import TurnLimits, TurnService
 from storage.store import Store
 
-MAX_BODY_BYTES = 2_000_000
 STATIC_FOLDER = Path(__file__).resolve().parent.parent / "static"
 YEAR = 365 * 24 * 3600
 
@@ -66,7 +72,6 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
     )
     app.state.settings = settings
     app.state.store = store
@@ -74,8 +79,12 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.turns = service
     app.state.page_served = page_served
     errors.install(app)
+    app.include_router(page.health_router)
+    # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
+    api = APIRouter(redirect_slashes=False)
     for module in (page, conversations, turns, generations):
-        app.include_router(module.router)
+        api.include_router(module.router)
+    app.mount("/api", api)
     # Gradio's page asks for a few files of its own under /static.
     files = PageFiles(directory=STATIC_FOLDER, packages=[("gradio", "templates/frontend/static")])
     app.mount("/static", files, name="static")
@@ -88,11 +97,12 @@ def _add_middleware(app: FastAPI, settings: Settings, page_served: asyncio.Event
     always_secure = settings.on_space or (settings.public_url or "").startswith("https://")
     app.add_middleware(errors.CatchAll)
     app.add_middleware(PageRewrite, on_page=page_served.set)
+    app.add_middleware(Surface)
     app.add_middleware(IdentityMiddleware, always_secure=always_secure, embedded=settings.on_space)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     # No other site may read an answer. With this here, Gradio does not add its own, permissive headers.
     app.add_middleware(CORSMiddleware, allow_origins=())
-    app.add_middleware(BodyDeadline)
+    app.add_middleware(BodyLimits)
     app.add_middleware(OriginCheck, own_hosts=settings.own_hosts)
     app.add_middleware(HostCheck, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)

@@ -14,7 +14,7 @@ from playground.api.dependencies import StoreDep, TurnsDep
 from playground.errors import PlaygroundError
 from playground.text import check_unicode
 
-router = APIRouter(prefix="/api/conversations")
+router = APIRouter(prefix="/conversations")
 
 
 @router.get("")

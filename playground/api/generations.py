@@ -12,7 +12,7 @@ from playground.accounts.identity import CurrentOwner
 from playground.api.dependencies import StoreDep, TurnsDep
 from storage.store import Store
 
-router = APIRouter(prefix="/api/generations")
+router = APIRouter(prefix="/generations")
 
 
 def _last_seen(
@@ -45,7 +45,7 @@ async def follow_generation(
     run = turns.runs.get(owner, generation_id)
     if run is None:
         saved = await run_in_threadpool(_saved, store, owner, generation_id)
-        return sse.response(sse.replay(("snapshot", saved), ("finish", saved["generation"])))
+        return sse.response(sse.replay(after, ("snapshot", saved), ("finish", saved["generation"])))
     if after > run.last_number:
         after = 0
     if run.finished and after == run.last_number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from inference.types import EngineHealth
 from playground import views
 from playground.accounts.identity import CurrentOwner
 from playground.api.bodies import INSTRUCTIONS_CHARS, TITLE_CHARS, PreferencesBody
@@ -12,15 +13,16 @@ from playground.suggestions import suggestions
 from playground.version import VERSION
 
 router = APIRouter()
+health_router = APIRouter()
 
 
-@router.get("/api/bootstrap")
+@router.get("/bootstrap")
 def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
     """All that the page needs at start, in one answer."""
     health = engine.health()
     return {
         "preferences": views.preferences(store.get_preferences(owner)),
-        "model": views.model(health),
+        "model": _model(health),
         "limits": {
             "max_message_chars": settings.max_message_chars,
             "max_tokens_default": settings.max_tokens_default,
@@ -32,19 +34,19 @@ def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings:
     }
 
 
-@router.get("/api/model")
+@router.get("/model")
 async def model(engine: EngineDep) -> views.Json:
     """What answers now and what is on its way; the same for everybody."""
-    return views.model(engine.health())
+    return _model(engine.health())
 
 
-@router.get("/api/preferences")
+@router.get("/preferences")
 def get_preferences(owner: CurrentOwner, store: StoreDep) -> views.Json:
     """What the user set in the page."""
     return views.preferences(store.get_preferences(owner))
 
 
-@router.patch("/api/preferences")
+@router.patch("/preferences")
 def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreDep) -> views.Json:
     """Change what is given, keep the rest."""
     changed = store.update_preferences(
@@ -53,7 +55,12 @@ def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreD
     return views.preferences(changed)
 
 
-@router.get("/healthz")
+def _model(state: EngineHealth) -> views.Json:
+    """With the proposals that fit it: they change when another model answers."""
+    return {**views.model(state), "suggestions": suggestions(state)}
+
+
+@health_router.get("/healthz")
 async def health(engine: EngineDep) -> views.Json:
     """200 while this process can serve pages, whatever the model does."""
     state = engine.health()

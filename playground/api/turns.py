@@ -10,7 +10,7 @@ from playground.api.bodies import TurnBody
 from playground.api.dependencies import TurnsDep
 from playground.turns import TurnRequest
 
-router = APIRouter(prefix="/api/turns")
+router = APIRouter(prefix="/turns")
 
 
 @router.post("", status_code=202)

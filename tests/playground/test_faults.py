@@ -70,10 +70,13 @@ async def test_a_full_queue_keeps_the_question(tmp_path: Path) -> None:
         assert [each["content"] for each in page["messages"]] == ["What is 12 + 30?"]
 
 
-@pytest.mark.parametrize(("fault", "status", "code"), [
-    ("loading", 503, "engine_unavailable"),
-    ("context", 400, "context_length_exceeded"),
-])
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("loading", 503, "engine_unavailable"),
+        ("context", 400, "context_length_exceeded"),
+    ],
+)
 async def test_a_refusal_before_the_acknowledgement_saves_nothing(
     tmp_path: Path, fault: str, status: int, code: str
 ) -> None:

@@ -24,7 +24,9 @@ def release(script: Script) -> None:
 
 async def test_a_question_is_answered_and_both_are_saved(tmp_path: Path) -> None:
     async with running(tmp_path) as world, world.browser() as browser:
-        turn = await ask(browser, "  What is\n12 + 30?  ", effort="high", temperature=0, seed=7, max_tokens=64)
+        turn = await ask(
+            browser, "  What is\n12 + 30?  ", effort="high", temperature=0, seed=7, max_tokens=64
+        )
         assert turn["conversation"]["title"] == "What is"
         assert turn["conversation"]["running_generation_id"] == turn["generation"]["id"]
         assert turn["user_message"]["content"] == "  What is\n12 + 30?  "
@@ -146,7 +148,10 @@ async def test_a_finished_reply_that_is_no_longer_in_memory_comes_as_a_snapshot(
         seen = await events(browser, name, last_event_id=3)
         assert [each.name for each in seen] == ["snapshot", "finish"]
         assert [each.id for each in seen] == [4, 5]
-        assert [each["content"] for each in seen[0].data["messages"]] == ["12 + 30 = 42.", "The answer is 42."]
+        assert [each["content"] for each in seen[0].data["messages"]] == [
+            "12 + 30 = 42.",
+            "The answer is 42.",
+        ]
         assert seen[1].data == seen[0].data["generation"] == whole[-1].data
 
 

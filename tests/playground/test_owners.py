@@ -1,0 +1,224 @@
+"""Two browsers never see each other: every route, and every id that it takes, from the app's own table."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Mount
+
+from playground.accounts.identity import PLAIN_NAME, SECURE_NAME, cookie_header, token_hash
+from tests.playground.scripted import Script
+from tests.playground.world import World, ask, events, running, settled
+
+PUBLIC, OWN, BY_ID = "the same for everybody", "about the asker only", "about one id"
+ROUTES = {
+    ("GET", "/api/bootstrap"): OWN,
+    ("GET", "/api/model"): PUBLIC,
+    ("GET", "/api/preferences"): OWN,
+    ("PATCH", "/api/preferences"): OWN,
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/api/conversations"): OWN,
+    ("GET", "/api/conversations/{conversation_id}"): BY_ID,
+    ("PATCH", "/api/conversations/{conversation_id}"): BY_ID,
+    ("DELETE", "/api/conversations/{conversation_id}"): BY_ID,
+    ("POST", "/api/turns"): BY_ID,
+    ("GET", "/api/generations/{generation_id}"): BY_ID,
+    ("GET", "/api/generations/{generation_id}/events"): BY_ID,
+    ("POST", "/api/generations/{generation_id}/cancel"): BY_ID,
+}
+
+
+def routes_of(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and path of every endpoint of the app."""
+    found: set[tuple[str, str]] = set()
+    pending: list[tuple[str, BaseRoute]] = [("", route) for route in app.router.routes]
+    while pending:
+        prefix, route = pending.pop()
+        if isinstance(route, Mount):
+            pending.extend((prefix + route.path, inner) for inner in route.routes)
+        included = getattr(route, "original_router", None)  # how FastAPI holds an included router
+        if included is not None:
+            pending.extend((prefix, inner) for inner in included.routes)
+        if isinstance(route, APIRoute):
+            found |= {(method, prefix + route.path) for method in route.methods}
+    return found
+
+
+@dataclass
+class Scene:
+    """Alice has a finished and a running reply; Bob is somebody else."""
+
+    world: World
+    alice: httpx.AsyncClient
+    bob: httpx.AsyncClient
+    finished: dict[str, Any]
+    open: dict[str, Any]
+
+
+async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> Scene:
+    finished = await ask(alice, "Alice's finished secret")
+    await settled(alice, finished["generation"]["id"])
+    world.engine.script = Script(hold=asyncio.Event(), hold_at=0)
+    open_turn = await ask(alice, "Alice's running secret")
+    await until_running(alice, open_turn["generation"]["id"])
+    await bob.get("/api/bootstrap")
+    return Scene(world, alice, bob, finished, open_turn)
+
+
+async def until_running(browser: httpx.AsyncClient, generation_id: str) -> None:
+    address = f"/api/generations/{generation_id}"
+    async with asyncio.timeout(10):
+        while (await browser.get(address)).json()["generation"]["status"] != "running":
+            await asyncio.sleep(0.02)
+
+
+async def test_every_route_is_classified(tmp_path: Path) -> None:
+    async with running(tmp_path) as world:
+        assert routes_of(world.app) == set(ROUTES)
+
+
+async def test_a_foreign_id_reads_byte_for_byte_like_an_absent_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as alice, world.browser() as bob:
+        state = await scene(world, alice, bob)
+        before = await everything(state)
+        for turn in (state.finished, state.open):
+            for method, path in (route for route, kind in ROUTES.items() if kind == BY_ID):
+                for foreign, absent in requests(method, path, turn, state):
+                    theirs = await bob.request(method, **foreign)
+                    nobodys = await bob.request(method, **absent)
+                    assert (theirs.status_code, theirs.content) == (nobodys.status_code, nobodys.content)
+                    assert theirs.status_code == 404, (method, path, theirs.text)
+        assert await everything(state) == before, "nothing of Alice's was changed"
+        assert (await bob.get("/api/conversations")).json()["items"] == []
+        run = world.app.state.turns.runs.find_open(lambda run: True)[0]
+        assert run.cancel_requested is False
+        assert state.world.engine.script.hold is not None
+        state.world.engine.script.hold.set()
+        seen = await events(alice, state.open["generation"]["id"])
+        assert seen[-1].data["status"] == "finished"
+
+
+def requests(
+    method: str, path: str, turn: dict[str, Any], state: Scene
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The same call with Alice's ids and with ids of nobody's."""
+    nobody = "0" * 32
+    body: dict[str, Any] = {"title": "Bob's"} if method == "PATCH" else {}
+    if path == "/api/turns":
+        text = {"text": "Bob's"}
+        theirs, message = turn["conversation"]["id"], turn["user_message"]["id"]
+        return [
+            (
+                {"url": path, "json": {**text, "conversation_id": theirs}},
+                {"url": path, "json": {**text, "conversation_id": nobody}},
+            ),
+            (
+                {"url": path, "json": {**text, "conversation_id": theirs, "parent_id": message}},
+                {"url": path, "json": {**text, "conversation_id": nobody, "parent_id": nobody}},
+            ),
+            (
+                {"url": path, "json": {**text, "parent_id": message}},
+                {"url": path, "json": {**text, "parent_id": nobody}},
+            ),
+        ]
+    key = "conversation" if "conversation_id" in path else "generation"
+    urls = [re.sub(r"\{\w+\}", name, path) for name in (turn[key]["id"], nobody)]
+    extra = {"json": body} if body else {}
+    return [({"url": urls[0], **extra}, {"url": urls[1], **extra})]
+
+
+async def everything(state: Scene) -> list[Any]:
+    """All that Alice can see."""
+    addresses = ["/api/conversations", "/api/preferences"]
+    addresses += [f"/api/conversations/{turn['conversation']['id']}" for turn in (state.finished, state.open)]
+    return [(await state.alice.get(address)).json() for address in addresses]
+
+
+async def test_a_parent_from_another_conversation_is_not_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        first, second = await ask(browser, "One"), await ask(browser, "Two")
+        for turn in (first, second):
+            await settled(browser, turn["generation"]["id"])
+        body = {
+            "text": "Mix",
+            "conversation_id": first["conversation"]["id"],
+            "parent_id": second["user_message"]["id"],
+        }
+        assert (await browser.post("/api/turns", json=body)).status_code == 404
+
+
+async def test_what_is_the_askers_own_is_apart(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as alice, world.browser() as bob:
+        await scene(world, alice, bob)
+        await alice.patch(
+            "/api/preferences", json={"effort": "high", "theme": "dark", "show_reasoning": True}
+        )
+        theirs = (await bob.get("/api/bootstrap")).json()["preferences"]
+        assert theirs == {"effort": "medium", "show_reasoning": False, "theme": "system"}
+        assert (await bob.get("/api/conversations")).json()["items"] == []
+        mine = (await alice.get("/api/conversations")).json()["items"]
+        assert [each["title"] for each in mine] == ["Alice's running secret", "Alice's finished secret"]
+        async with world.browser() as nobody:
+            assert (await nobody.get("/api/conversations")).json()["items"] == []
+
+
+async def test_the_same_client_id_of_two_people_makes_two_turns(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as alice, world.browser() as bob:
+        turns = [await ask(who, client_id="one") for who in (alice, bob)]
+        assert turns[0]["generation"]["id"] != turns[1]["generation"]["id"]
+
+
+async def test_the_cookie_is_opaque_and_only_its_hash_is_stored(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        answer = await browser.get("/api/bootstrap")
+        header = answer.headers["set-cookie"]
+        token = browser.cookies[PLAIN_NAME]
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", token)
+        assert header == cookie_header(token, secure=False, embedded=False)
+        assert header.endswith("; HttpOnly; SameSite=Lax")
+        assert "set-cookie" not in (await browser.get("/api/bootstrap")).headers
+        await settled(browser, (await ask(browser))["generation"]["id"])
+        for file in tmp_path.iterdir():
+            assert token.encode() not in file.read_bytes()
+        assert world.store.user_for_identity(token_hash(token)).id == world.engine.requests[0].user_key
+
+
+@pytest.mark.parametrize("value", ["", "short", "x" * 44, "a" * 42 + "!", '"' + "a" * 43])
+async def test_a_malformed_cookie_gives_a_new_identity(tmp_path: Path, value: str) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        answer = await browser.get("/api/bootstrap", headers={"cookie": f"{PLAIN_NAME}={value}"})
+        assert answer.status_code == 200
+        assert value not in answer.headers["set-cookie"] or not value
+
+
+async def test_over_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True) as world, world.browser() as browser:
+        answer = await browser.get("/api/bootstrap", headers={"x-forwarded-proto": "https"})
+        header = answer.headers["set-cookie"]
+        assert header.startswith(f"{SECURE_NAME}=")
+        assert header.endswith("; Path=/; Max-Age=34560000; HttpOnly; Secure; SameSite=Lax")
+    async with running(tmp_path) as world, world.browser() as browser:
+        answer = await browser.get("/api/bootstrap", headers={"x-forwarded-proto": "https"})
+        assert answer.headers["set-cookie"].startswith(f"{PLAIN_NAME}="), (
+            "an untrusted header changes nothing"
+        )
+
+
+async def test_in_the_frame_of_a_space_the_cookie_is_partitioned(tmp_path: Path) -> None:
+    space = {
+        "system": "spaces",
+        "space_id": "someone/playground",
+        "space_host": "someone-playground.hf.space",
+    }
+    async with running(tmp_path, **space) as world, world.browser() as browser:
+        header = (await browser.get("/api/bootstrap")).headers["set-cookie"]
+        assert header.startswith(f"{SECURE_NAME}=")
+        assert header.endswith("; HttpOnly; Secure; SameSite=None; Partitioned")
