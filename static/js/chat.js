@@ -8,14 +8,15 @@ export class Chat {
   /**
    * @param {import("./state.js").Store<any>} store
    * @param {{transcript: any, announce: (text: string) => void, toast: (text: string) => void,
-   *   listChanged: (conversation?: any) => void}} parts
+   *   listChanged: (conversation?: any) => void, recheck: () => void}} parts `recheck` asks again how the model is
    */
-  constructor(store, { transcript, announce, toast, listChanged }) {
+  constructor(store, { transcript, announce, toast, listChanged, recheck }) {
     this.store = store;
     this.transcript = transcript;
     this.announce = announce;
     this.toast = toast;
     this.listChanged = listChanged;
+    this.recheck = recheck;
     this.unfollow = () => {};
     this.loading = null;
     this.pending = null;
@@ -91,6 +92,7 @@ export class Chat {
       return true;
     } catch (error) {
       question.remove();
+      if (error.status === 503 || error.status === 0) this.recheck();
       if (wasEmpty && this.store.get().conversationId === conversationId) this.transcript.empty();
       throw error;
     } finally {

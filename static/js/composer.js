@@ -1,6 +1,6 @@
 /** The card at the bottom: text, effort, model, send and stop. */
 
-import { count, modelName } from "./format.js";
+import { count, isDemo, modelName } from "./format.js";
 
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
@@ -174,7 +174,7 @@ function forget(key) {
 function waiting(model) {
   if (!model || model.stage === "none") return "No model is loaded yet. You can already type.";
   if (model.stage === "failed") return "No model could be loaded, so nothing can be sent. Your text is kept.";
-  const name = model.demonstration ? "The demonstration model" : modelName(model.name, false);
+  const name = isDemo(model) ? "The demonstration model" : modelName(model.name, false);
   const doing = { queued: "is about to load", downloading: "is being downloaded", warming: "is warming up" }[model.stage];
   return `${name} ${doing ?? "is loading"}… you can already type.`;
 }

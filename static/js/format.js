@@ -45,6 +45,11 @@ export function remaining(seconds) {
   return hours === 1 ? "about an hour left" : `about ${hours} hours left`;
 }
 
+/** @param {any} model a model's status @returns {boolean} also before it is loaded, when only its name is known */
+export function isDemo(model) {
+  return Boolean(model?.demonstration) || model?.name === "demo";
+}
+
 /**
  * @param {string} name a model's name
  * @param {boolean} [demonstration]

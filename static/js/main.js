@@ -43,7 +43,7 @@ async function prefer(change) {
   }
 }
 
-function buildChat() {
+function buildChat(status) {
   /** @type {Chat} */
   let chat;
   const transcript = new Transcript(
@@ -56,7 +56,13 @@ function buildChat() {
     toast,
     renamed: ({ id, title }) => store.get().conversationId === id && store.set({ title }),
   });
-  chat = new Chat(store, { transcript, announce, toast, listChanged: (conversation) => list.refresh(conversation) });
+  chat = new Chat(store, {
+    transcript,
+    announce,
+    toast,
+    listChanged: (conversation) => list.refresh(conversation),
+    recheck: () => status.poll(),
+  });
   const composer = buildComposer(chat);
   const drawer = createDrawer();
 
@@ -116,7 +122,7 @@ function bindTitle() {
   });
 }
 
-function bindSuggestions(composer, chat) {
+function bindSuggestions(composer) {
   const box = byId("pg-suggestions");
   store.on(["suggestions", "view"], ({ suggestions, view }) => {
     box.hidden = view !== "empty" || !suggestions.length;
@@ -155,13 +161,11 @@ async function main() {
   await whenPresent(["pg-side", "pg-list", "pg-app", "pg-composer"]);
   bindPreferences();
   bindTitle();
-  const { chat, list, composer } = buildChat();
-  bindSuggestions(composer, chat);
+  const nodes = { chip: byId("pg-model"), banner: byId("pg-banner"), label: byId("pg-demo") };
+  const status = new ModelStatus(nodes, store);
+  const { chat, list, composer } = buildChat(status);
+  bindSuggestions(composer);
   watchConnection();
-  const status = new ModelStatus(
-    { chip: byId("pg-model"), banner: byId("pg-banner"), label: byId("pg-demo") },
-    store,
-  );
   const opened = chat.open(router.idOf());
   composer.focus();
   document.documentElement.dataset.pgReady = "true";

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { el } from "./dom.js";
-import { bytes, modelName, remaining } from "./format.js";
+import { bytes, isDemo, modelName, remaining } from "./format.js";
 
 const BUSY_MS = 1000;
 const CALM_MS = 15_000;
@@ -28,6 +28,12 @@ export class ModelStatus {
     this.drawn = "";
     store.on(["ready", "model"], (state) => this.draw(state));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
+    let last = "ok";
+    store.on(["connection"], ({ connection }) => {
+      // A server that is back may have been started anew, with its model still on the way.
+      if (connection === "ok" && last !== "ok") this.poll();
+      last = connection;
+    });
   }
 
   /** Ask again and again, often only while something is under way. */
@@ -35,20 +41,34 @@ export class ModelStatus {
     clearTimeout(this.timer);
     if (!document.hidden) {
       try {
-        const model = await api.model();
-        if (JSON.stringify(model) !== JSON.stringify(this.store.get().model)) {
-          // What is proposed depends on what will answer.
-          this.store.set({ model, suggestions: model.suggestions ?? this.store.get().suggestions });
-        }
-      } catch {
-        // The composer tells about lost connections; the next round tries again.
+        this.take(await api.model());
+      } catch (error) {
+        this.lost(error);
       }
     }
+    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.poll(), this.busy() ? BUSY_MS : CALM_MS);
   }
 
+  take(model) {
+    const { model: known, suggestions, connection, running } = this.store.get();
+    if (JSON.stringify(model) !== JSON.stringify(known)) {
+      // What is proposed depends on what will answer.
+      this.store.set({ model, suggestions: model.suggestions ?? suggestions });
+    }
+    if (connection === "reconnecting" && !running) this.store.set({ connection: "ok" });
+  }
+
+  /** While a reply runs its stream tells about the connection. */
+  lost(error) {
+    const { connection, running } = this.store.get();
+    if (error.code === "network" && connection === "ok" && !running) this.store.set({ connection: "reconnecting" });
+  }
+
   busy() {
-    const { active, target } = this.store.get().model;
+    const { model, connection } = this.store.get();
+    if (connection === "reconnecting") return true;
+    const { active, target } = model;
     const underWay = Boolean(target && UNDER_WAY.includes(target.stage));
     return underWay || (active?.stage !== "ready" && (active ?? target)?.stage !== "failed");
   }
@@ -57,11 +77,11 @@ export class ModelStatus {
     const shown = active ?? target;
     const stage = shown?.stage ?? "none";
     this.chip.dataset.stage = ready ? stage : "connecting";
-    const name = shown ? (shown.demonstration ? "Demo model" : modelName(shown.name, false)) : "No model";
+    const name = shown ? (isDemo(shown) ? "Demo model" : modelName(shown.name, false)) : "No model";
     const words = { ready: "", failed: " · failed", none: "" }[stage] ?? ` · ${stage}`;
     this.chip.querySelector("[data-pg-text]").textContent = ready ? `${name}${words}` : "Connecting";
     this.chip.title = shown ? facts(shown) : "";
-    this.label.hidden = !(active?.demonstration && active.stage === "ready");
+    this.label.hidden = !(isDemo(active) && active.stage === "ready");
     this.label.textContent = ABOUT_DEMO;
     this.drawBanner(active, target);
   }
@@ -80,8 +100,8 @@ export class ModelStatus {
   }
 
   progress(subject, active) {
-    const name = subject.demonstration ? "The demonstration model" : modelName(subject.name, false);
-    const helped = active?.demonstration && active.stage === "ready" && !subject.demonstration;
+    const name = isDemo(subject) ? "The demonstration model" : modelName(subject.name, false);
+    const helped = isDemo(active) && active.stage === "ready" && !isDemo(subject);
     if (subject.stage === "failed") {
       const text = subject.note || `${name} could not be loaded.`;
       return [el("p", { text: helped ? `${text} The demonstration model answers instead.` : text })];
