@@ -46,7 +46,9 @@ HEADERS = {
 }
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
-OPEN_PATHS = re.compile(r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|healthz)?\Z", re.S)
+OPEN_PATHS = re.compile(
+    r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|favicon\.ico|healthz)?\Z", re.DOTALL
+)
 BODY_BYTES = 2_000_000
 BODY_SECONDS = 30.0
 
@@ -120,7 +122,7 @@ class OriginCheck:
 
 
 class BodyLimits:
-    """Refuses bodies above ``max_bytes``, and ends a request whose body has not arrived within ``seconds``."""
+    """Refuses bodies above ``max_bytes``, and ends a request whose body takes longer than ``seconds``."""
 
     def __init__(self, app: ASGIApp, max_bytes: int = BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
         self.app = app

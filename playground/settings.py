@@ -28,32 +28,43 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    host: str = Field("127.0.0.1", description="The address to listen on; 0.0.0.0 is every network.")
-    port: int = Field(7860, ge=1, le=65535, description="The port to listen on.")
-    data_dir: Path = Field(Path("data"), description="The folder of the database.")
+    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 is every network.")
+    port: int = Field(default=7860, ge=1, le=65535, description="The port to listen on.")
+    data_dir: Path = Field(default=Path("data"), description="The folder of the database.")
     model: str = Field(
-        "auto",
+        default="auto",
         min_length=1,
         max_length=1000,
         description="auto, demo, a model's name on the hub, or a local folder.",
     )
-    hf_token: SecretStr | None = Field(None, description="The hub's access token, for gated models.")
-    local_kernels: Path | None = Field(None, description="A folder of ready-made GPU kernels.")
-    public_url: str | None = Field(None, description="The address that people type, if a proxy is in front.")
-    behind_proxy: bool = Field(False, description="Trust the X-Forwarded-* headers of the proxy in front.")
+    hf_token: SecretStr | None = Field(default=None, description="The hub's access token, for gated models.")
+    local_kernels: Path | None = Field(default=None, description="A folder of ready-made GPU kernels.")
+    public_url: str | None = Field(
+        default=None, description="The address that people type, if a proxy is in front."
+    )
+    behind_proxy: bool = Field(
+        default=False, description="Trust the X-Forwarded-* headers of the proxy in front."
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Host names that may be asked for, separated by commas; empty allows all."
+        default=(), description="Host names that may be asked for, separated by commas; empty allows all."
     )
-    space_id: str | None = Field(None, description="Set by Hugging Face Spaces: the Space's name.")
-    space_host: str | None = Field(None, description="Set by Hugging Face Spaces: the Space's host names.")
-    system: str | None = Field(None, description="Set by Hugging Face Spaces to 'spaces'.")
-    max_message_chars: int = Field(32_000, ge=1, le=1_000_000, description="Longest message, in characters.")
+    space_id: str | None = Field(default=None, description="Set by Hugging Face Spaces: the Space's name.")
+    space_host: str | None = Field(
+        default=None, description="Set by Hugging Face Spaces: the Space's host names."
+    )
+    system: str | None = Field(default=None, description="Set by Hugging Face Spaces to 'spaces'.")
+    max_message_chars: int = Field(
+        default=32_000, ge=1, le=1_000_000, description="Longest message, in characters."
+    )
     max_tokens_default: int = Field(
-        4096, ge=1, le=1_000_000, description="Longest reply, in tokens, where the request names no limit."
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Longest reply, in tokens, where the request names no limit.",
     )
-    queue_limit: int = Field(32, ge=1, le=10_000, description="Replies that may wait for the model.")
+    queue_limit: int = Field(default=32, ge=1, le=10_000, description="Replies that may wait for the model.")
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        "info", description="How much the server writes: debug, info, warning, error or critical."
+        default="info", description="How much the server writes: debug, info, warning, error or critical."
     )
 
     @field_validator("host")

@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -80,6 +80,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.page_served = page_served
     errors.install(app)
     app.include_router(page.health_router)
+    app.add_api_route("/favicon.ico", _favicon, methods=["GET"])
     # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
     api = APIRouter(redirect_slashes=False)
     for module in (page, conversations, turns, generations):
@@ -90,6 +91,11 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.mount("/static", files, name="static")
     _add_middleware(app, settings, page_served)
     return app
+
+
+async def _favicon() -> FileResponse:
+    """What browsers ask for by themselves."""
+    return FileResponse(STATIC_FOLDER / "favicon.svg", media_type="image/svg+xml")
 
 
 def _add_middleware(app: FastAPI, settings: Settings, page_served: asyncio.Event) -> None:

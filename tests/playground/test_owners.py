@@ -25,6 +25,7 @@ ROUTES = {
     ("GET", "/api/preferences"): OWN,
     ("PATCH", "/api/preferences"): OWN,
     ("GET", "/healthz"): PUBLIC,
+    ("GET", "/favicon.ico"): PUBLIC,
     ("GET", "/api/conversations"): OWN,
     ("GET", "/api/conversations/{conversation_id}"): BY_ID,
     ("PATCH", "/api/conversations/{conversation_id}"): BY_ID,
@@ -48,7 +49,7 @@ def routes_of(app: FastAPI) -> set[tuple[str, str]]:
         if included is not None:
             pending.extend((prefix, inner) for inner in included.routes)
         if isinstance(route, APIRoute):
-            found |= {(method, prefix + route.path) for method in route.methods}
+            found |= {(method, prefix + route.path) for method in route.methods or ()}
     return found
 
 
@@ -76,7 +77,7 @@ async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) 
 async def until_running(browser: httpx.AsyncClient, generation_id: str) -> None:
     address = f"/api/generations/{generation_id}"
     async with asyncio.timeout(10):
-        while (await browser.get(address)).json()["generation"]["status"] != "running":
+        while (await browser.get(address)).json()["generation"]["status"] != "running":  # noqa: ASYNC110 - over the wire there is no event
             await asyncio.sleep(0.02)
 
 
@@ -186,8 +187,8 @@ async def test_the_cookie_is_opaque_and_only_its_hash_is_stored(tmp_path: Path) 
         assert header.endswith("; HttpOnly; SameSite=Lax")
         assert "set-cookie" not in (await browser.get("/api/bootstrap")).headers
         await settled(browser, (await ask(browser))["generation"]["id"])
-        for file in tmp_path.iterdir():
-            assert token.encode() not in file.read_bytes()
+        files = await asyncio.to_thread(lambda: [file.read_bytes() for file in tmp_path.iterdir()])
+        assert not [content for content in files if token.encode() in content]
         assert world.store.user_for_identity(token_hash(token)).id == world.engine.requests[0].user_key
 
 
@@ -213,7 +214,7 @@ async def test_over_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> Non
 
 
 async def test_in_the_frame_of_a_space_the_cookie_is_partitioned(tmp_path: Path) -> None:
-    space = {
+    space: dict[str, Any] = {
         "system": "spaces",
         "space_id": "someone/playground",
         "space_host": "someone-playground.hf.space",

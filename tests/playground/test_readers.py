@@ -25,7 +25,7 @@ async def test_two_hundred_readers_leave_nothing_behind(tmp_path: Path) -> None:
             await asyncio.gather(*(events(browser, name, until=3) for _ in range(50)))
         await browser.aclose()
         async with asyncio.timeout(10):
-            while run.reader_count or len(asyncio.all_tasks()) > before:
+            while run.reader_count or len(asyncio.all_tasks()) > before:  # noqa: ASYNC110 - tasks end without an event
                 await asyncio.sleep(0.02)
         assert script.hold is not None
         script.hold.set()
@@ -81,7 +81,7 @@ async def test_finished_runs_are_forgotten_after_a_while_and_when_there_are_many
     registry.keep_finished(run)
     assert registry.get("owner", "one") is run
     async with asyncio.timeout(5):
-        while registry.get("owner", "one") is not None:
+        while registry.get("owner", "one") is not None:  # noqa: ASYNC110 - forgetting is no event
             await asyncio.sleep(0.01)
     registry = RunRegistry()
     for number in range(KEEP_RUNS + 1):

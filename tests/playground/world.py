@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -67,7 +68,8 @@ async def running(folder: Path, script: Script | None = None, **values: Any) -> 
         ready.set()
 
     server = Server(configure(app, settings), on_ready, app.state.turns.close)
-    server.capture_signals = _no_signals  # type: ignore[method-assign]  # the test runner keeps its own
+    # The test runner keeps its own signals.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -77,12 +79,6 @@ async def running(folder: Path, script: Script | None = None, **values: Any) -> 
         server.should_exit = True
         async with asyncio.timeout(TIMEOUT):
             await serving
-
-
-class _no_signals:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 async def ask(browser: httpx.AsyncClient, text: str = "What is 12 + 30?", **fields: Any) -> dict[str, Any]:
