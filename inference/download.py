@@ -70,12 +70,10 @@ def fetch(
         ModelLoadError: no_network, model_not_found, model_gated, not_gpt_oss, corrupt_model or disk_full.
         Stopped: ``progress`` raised it, or whatever else it raises to stop.
     """
-    where: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, "token": token or False}
+    where: dict[str, Any] = {"cache_dir": cache_dir, "endpoint": endpoint, "token": token}
     try:
         # One attempt each: without a network the answer must not take minutes.
-        info = HfApi(endpoint=endpoint, token=token or False).model_info(
-            repo, files_metadata=True, timeout=_TIMEOUT
-        )
+        info = HfApi(endpoint=endpoint, token=token).model_info(repo, files_metadata=True, timeout=_TIMEOUT)
         revision = info.sha or ""
         files = _wanted(info.siblings or [])
         if not any(file.rfilename == "config.json" for file in files):

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from inference.errors import ModelLoadError
+
 logger = logging.getLogger(__name__)
 
 KERNELS = "kernels-community/gpt-oss-triton-kernels"
@@ -39,10 +41,16 @@ class Machine:
 
 
 def look(device: str | None, local_kernels: Path | None) -> Machine:
-    """Find the device (``None``: the GPU if there is one) and try its MXFP4 kernels."""
+    """Find the device (``None``: the GPU if there is one) and try its MXFP4 kernels.
+
+    Raises:
+        ModelLoadError: a GPU was asked for, and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelLoadError("There is no CUDA GPU here. Let the app choose the device.", "load_failed")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = torch.device("cuda", 0) if device == "cuda" else torch.device(device)
     return Machine(chosen, chosen.type == "cuda" and _has_mxfp4_kernels(chosen, local_kernels))
 
 

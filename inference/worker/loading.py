@@ -155,7 +155,7 @@ def _read_weights(checkpoint: Checkpoint, machine: Machine, plan: Plan, progress
     if checkpoint.mxfp4:
         options["quantization_config"] = Mxfp4Config(dequantize=not plan.native_mxfp4)
     if machine.is_gpu:
-        options["device_map"] = {"": machine.device}
+        options["device_map"] = {"": str(machine.device)}
     try:
         with _weights_progress(progress):
             network, info = _network_class.from_pretrained(

@@ -38,10 +38,8 @@ class Worker:
         self._loader.want(self._config.model)
         try:
             while self._obey():
-                for scheduler in self._schedulers():
-                    scheduler.turn()
+                self._turn()
                 self._retire()
-                self._board.set_running(sum(scheduler.running for scheduler in self._schedulers()))
         finally:
             self._loader.close()
         for scheduler in self._schedulers():
@@ -50,6 +48,11 @@ class Worker:
     def _schedulers(self) -> list[Scheduler]:
         """The one that takes new requests first, then those that only finish what they have."""
         return self._leaving if self._active is None else [self._active, *self._leaving]
+
+    def _turn(self) -> None:
+        for scheduler in self._schedulers():
+            scheduler.turn()
+        self._board.set_running(sum(scheduler.running for scheduler in self._schedulers()))
 
     def _obey(self) -> bool:
         """Carry out all commands that have come, and wait for one when there is nothing else to do."""
@@ -103,16 +106,19 @@ class Worker:
             self._board.set_target(None)
 
     def _retire(self) -> None:
-        """Drop models that neither answer new requests nor have any left."""
-        idle = [scheduler for scheduler in self._leaving if not scheduler.busy]
-        if not idle:
+        """Give up models that neither answer new requests nor have any left, and their memory."""
+        if all(scheduler.busy for scheduler in self._leaving):
             return
+        self._drop_idle()
+        # Only here, where no variable holds a model that is gone, can its memory really be given back.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _drop_idle(self) -> None:
+        idle = [scheduler for scheduler in self._leaving if not scheduler.busy]
         self._leaving = [scheduler for scheduler in self._leaving if scheduler.busy]
         kept = {scheduler.model.status.name for scheduler in self._schedulers()}
         for scheduler in idle:
             if scheduler.model.status.name not in kept:
                 self._board.forget(scheduler.model.status.name)
-        idle.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

@@ -19,14 +19,14 @@ class EngineConfig:
 
     ``model`` is any name that ``inference.catalog.resolve`` takes. ``demo_folder`` is where the
     demonstration model is written out (``None``: the user's cache folder), or a folder that already is
-    its checkpoint. ``hub_cache`` and ``endpoint`` of ``None`` mean the hub library's own defaults.
-    ``max_running`` of ``None`` means 8 on a CPU and 32 on a GPU. ``device`` is ``"cpu"``, ``"cuda"`` or
-    ``None`` for the best there is. ``local_kernels`` is a folder that holds the MXFP4 kernels
-    (``build/<variant>/...``). ``kv_budget_bytes`` bounds the memory of all running requests (``None``: a
-    share of what is free). ``threads`` is torch's thread count (``None``: torch's own choice).
-    ``start_delay`` are seconds that the worker waits before it imports torch, so that a page can be
-    served first. ``fallback``: answer with the demonstration model while the wanted one is on its way or
-    has failed.
+    its checkpoint. ``hub_cache``, ``endpoint`` and ``token`` of ``None`` mean the hub library's own
+    defaults (the token of the user who logged in to the hub, if any). ``max_running`` of ``None`` means 8
+    on a CPU and 32 on a GPU. ``device`` is ``"cpu"``, ``"cuda"`` or ``None`` for the best there is.
+    ``local_kernels`` is a folder that holds the MXFP4 kernels (``build/<variant>/...``).
+    ``kv_budget_bytes`` bounds the memory of all running requests (``None``: a share of what is free).
+    ``threads`` is torch's thread count (``None``: torch's own choice). ``start_delay`` are seconds that
+    the worker waits before it imports torch, so that a page can be served first. ``fallback``: answer
+    with the demonstration model while the wanted one is on its way or has failed.
     """
 
     model: str = "auto"

@@ -87,6 +87,11 @@ class Scheduler:
         return len(self._reading) + sum(len(group.members) for group in self._groups)
 
     @property
+    def used_bytes(self) -> int:
+        """Memory that is set aside for the caches of running requests."""
+        return self._used_bytes
+
+    @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
         return bool(self._waiting or self._reading or self._groups)
@@ -243,10 +248,11 @@ class Scheduler:
         code = "generation_failed"
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
             code = "out_of_memory"
-            _release_memory()
         elif isinstance(error, InvalidLogits):
             code = "invalid_logits"
         self._finish(sequence, FinishReason.ERROR, code)
+        if code == "out_of_memory":
+            _release_memory()
 
     def _finish(self, sequence: Sequence, reason: FinishReason, error_code: str | None = None) -> None:
         """Give back the place and the memory, then tell the end."""
@@ -267,7 +273,10 @@ class Scheduler:
 
     def _leave(self, group: Group, sequence: Sequence) -> None:
         row = group.members.index(sequence)
-        group.kv.remove(row)
+        with (
+            torch.inference_mode()
+        ):  # a cancel comes between turns, and the buffers belong to the turns' mode
+            group.kv.remove(row)
         last = group.members.pop()
         if last is not sequence:
             group.members[row] = last

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import GptOssForCausalLM
 
 from inference.engine import LocalEngine
 from inference.errors import EngineUnavailable, ModelLoadError, RequestRefused
@@ -58,6 +62,38 @@ async def test_a_newer_model_takes_new_requests_while_old_ones_finish(
     await run(engine, request("again"))
     with pytest.raises(EngineUnavailable):
         engine.submit(request("gone", model=plain_checkpoint().name))
+
+
+def networks() -> set[int]:
+    """Every model in this process, by its address."""
+    gc.collect()
+    return {id(thing) for thing in gc.get_objects() if type(thing) is GptOssForCausalLM}
+
+
+async def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path: Path) -> None:
+    before = networks()
+    async with running(plain_checkpoint()) as engine:
+        await run(engine, request("a"))
+        for seed in (1, 2):
+            name = f"other{seed}"
+            await engine.load(str(write_checkpoint(tmp_path / name, seed=seed)))
+            await ready(engine, name)
+            async with asyncio.timeout(20):
+                while True:
+                    if len(networks() - before) == 1:
+                        break
+                    await asyncio.sleep(0.05)
+
+
+async def test_a_gpu_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    engine = LocalEngine(config(plain_checkpoint(), device="cuda"))
+    engine.start()
+    assert await failed(engine) == "load_failed"
+    target = engine.health().target
+    assert target is not None
+    assert "no CUDA GPU" in target.note
+    await engine.close()
 
 
 async def test_a_name_that_means_nothing_is_refused_at_once(engine: LocalEngine) -> None:

@@ -103,6 +103,29 @@ def test_a_packed_checkpoint_answers_as_transformers_does(tmp_path: Path) -> Non
     assert int(logits.argmax()) == generate(folder, prompt(1, 20), 1)[0]
 
 
+def test_the_published_form_of_the_configuration_means_the_same(folder: Path) -> None:
+    rope = dict(inspect(folder).config["rope_parameters"])
+    ids = prompt(2, 70)
+
+    def logits() -> torch.Tensor:
+        model = open_model(folder)
+        with torch.inference_mode():
+            found = model.prefill(KvRows(model.geometry, 128), ids, last=True)
+        assert found is not None
+        return found
+
+    before = logits()
+    theta = rope.pop("rope_theta")
+    config = {**inspect(folder).config, "rope_scaling": rope, "rope_theta": theta, "torch_dtype": "bfloat16"}
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(
+        json.dumps({**config, "experts_per_token": 2, "initial_context_length": 64})
+    )
+    assert torch.equal(logits(), before)
+    change_config(folder, rope_theta=10.0)
+    assert not torch.equal(logits(), before)
+
+
 def test_progress_counts_the_weights_and_can_stop_the_loading() -> None:
     told: list[str] = []
     load(inspect(plain_checkpoint()), CPU, EngineConfig(), told.append)
