@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,13 +32,11 @@ from huggingface_hub.hf_api import RepoSibling
 from inference.catalog import gigabytes
 from inference.errors import ModelLoadError
 from inference.worker.checkpoint import read_config, weight_files
-from inference.worker.messages import Stopped
 
 logger = logging.getLogger(__name__)
 
 DownloadProgress = Callable[[int, int, float | None], None]
 
-PARALLEL_FILES = 4
 ETA_WINDOW = 20.0
 REPORT_EVERY = 0.2
 _TIMEOUT = 20.0
@@ -112,7 +109,7 @@ def _cached_folder(repo: str, revision: str, cache_dir: Path | None) -> Path:
 def _fetch_all(
     repo: str, revision: str, files: list[RepoSibling], meter: _Meter, where: dict[str, Any]
 ) -> None:
-    """Fetch what is missing, a few files at a time; the first failure stops the rest."""
+    """Fetch what is missing, one file after another: the hub's library itself splits up large ones."""
     folder = _cached_folder(repo, revision, where["cache_dir"])
     missing = [file for file in files if not (folder / file.rfilename).exists()]
     _check_disk(folder, sum(file.size or 0 for file in missing))
@@ -120,18 +117,8 @@ def _fetch_all(
         if file not in missing:
             meter.add(file.size or 0)
 
-    def one(file: RepoSibling) -> None:
-        meter.check()
+    for file in missing:
         hf_hub_download(repo, file.rfilename, revision=revision, tqdm_class=meter.bar_class(), **where)
-
-    with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="download") as pool:
-        futures = [pool.submit(one, file) for file in missing]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            meter.stop()
-            raise
     meter.report(force=True)
 
 
@@ -151,28 +138,19 @@ class _Meter:
     def __init__(self, files: list[RepoSibling], progress: DownloadProgress) -> None:
         self._total = sum(file.size or 0 for file in files)
         self._progress = progress
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # the library may count from threads of its own
         self._done = 0
         self._reported = 0.0
         self._history: deque[tuple[float, int]] = deque()
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Make every running download raise at its next bytes."""
-        self._stopped = True
-
-    def check(self) -> None:
-        if self._stopped:
-            raise Stopped
 
     def add(self, count: int) -> None:
         """``count`` more bytes are there (fewer, when a broken transfer begins anew)."""
-        self.check()
         with self._lock:
             self._done += count
         self.report()
 
     def report(self, *, force: bool = False) -> None:
+        """Tell the progress, a few times a second at most."""
         with self._lock:
             now = time.monotonic()
             if not force and now - self._reported < REPORT_EVERY:
@@ -188,7 +166,7 @@ class _Meter:
             self._progress(min(self._done, self._total), self._total, eta)
 
     def bar_class(self) -> type[Any]:
-        """A stand-in for tqdm's class that counts into this meter."""
+        """A stand-in for tqdm's class that counts into this meter: the part of its interface that is used."""
         meter = self
 
         class Bar:
@@ -198,16 +176,19 @@ class _Meter:
             def update(self, count: float | None = 1) -> None:
                 meter.add(int(count or 0))
 
+            def update_transfer(self, count: float | None = 1) -> None:
+                """Bytes on the wire; only those that reached the file are counted."""
+
+            def set_postfix_str(self, *_: Any, **__: Any) -> None:
+                """Nothing is drawn."""
+
+            set_transfer_postfix_str = set_description = refresh = close = set_postfix_str
+
             def __enter__(self) -> Bar:
                 return self
 
             def __exit__(self, *_: object) -> None:
                 """Nothing to clean up."""
-
-            def __getattr__(self, name: str) -> Callable[..., None]:
-                if name in {"update_transfer", "set_transfer_postfix_str"}:
-                    raise AttributeError(name)
-                return lambda *_args, **_kwargs: None
 
         return Bar
 

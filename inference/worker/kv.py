@@ -33,6 +33,19 @@ class Geometry:
         return positions * 2 * self.heads * self.head_dim * self.dtype.itemsize
 
 
+def reserved_tokens(tokens: int) -> int:
+    """The size class of a request: the next of 1024, 1536, 2048, 3072, 4096, ...
+
+    Only requests of one class are written in the same forward pass, so padding to the longest wastes little.
+    """
+    size = 1024
+    while size < tokens:
+        if size + size // 2 >= tokens:
+            return size + size // 2
+        size *= 2
+    return size
+
+
 class KvRows:
     """The cache of one or more requests, one row each.
 

@@ -19,10 +19,9 @@ from inference.errors import ModelLoadError
 from inference.types import ModelStage, ModelStatus
 from inference.worker.checkpoint import Checkpoint
 from inference.worker.device import Machine
-from inference.worker.kv import Geometry, KvRows
+from inference.worker.kv import Geometry, KvRows, reserved_tokens
 from inference.worker.messages import EngineConfig, Limits
 from inference.worker.network import CompactHead, LoadedModel
-from inference.worker.scheduler import reserved_tokens
 
 logger = logging.getLogger(__name__)
 

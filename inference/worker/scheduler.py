@@ -26,7 +26,7 @@ from inference.types import (
     TokensStarted,
     Usage,
 )
-from inference.worker.kv import KvRows
+from inference.worker.kv import KvRows, reserved_tokens
 from inference.worker.network import LoadedModel
 from inference.worker.sampling import InvalidLogits, choose
 
@@ -282,19 +282,6 @@ class Scheduler:
             group.members[row] = last
         if not group.members:
             self._groups.remove(group)
-
-
-def reserved_tokens(tokens: int) -> int:
-    """The size class of a request: the next of 1024, 1536, 2048, 3072, 4096, ...
-
-    Only requests of one class are written in the same forward pass, so padding to the longest wastes little.
-    """
-    size = 1024
-    while size < tokens:
-        if size + size // 2 >= tokens:
-            return size + size // 2
-        size *= 2
-    return size
 
 
 def _timings(sequence: Sequence) -> Timings:

@@ -8,10 +8,13 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 
 from inference import download
 from inference.download import fetch
@@ -90,6 +93,27 @@ def test_bytes_are_told_while_they_come(hub: Hub, tmp_path: Path, monkeypatch: p
     assert len({entry.done for entry in told}) > 5
     assert told[-1].eta == 0
     assert all(entry.eta is None or entry.eta >= 0 for entry in told)
+
+
+def test_the_hub_s_other_way_of_transfer_is_counted_once(tmp_path: Path) -> None:
+    told: list[Told] = []
+    sizes = [RepoSibling(rfilename="model.safetensors", size=1000)]
+    meter = download._Meter(sizes, lambda *progress: told.append(Told(*progress)))
+    with XetDownloadProgressReporter(
+        reconstruction_desc="", log_level=0, total=1000, tqdm_class=meter.bar_class()
+    ) as reporter:
+        for written, received in [(0, 300), (400, 500), (1000, 700)]:
+            reporter.update_progress(
+                SimpleNamespace(
+                    total_bytes=1000,
+                    total_bytes_completed=written,
+                    total_bytes_completion_rate=10.0,
+                    total_transfer_bytes_completed=received,
+                    total_transfer_bytes_completion_rate=None,
+                )
+            )
+    meter.report(force=True)
+    assert told[-1][:2] == (1000, 1000)
 
 
 def test_a_second_time_nothing_is_fetched(hub: Hub, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from inference.types import FinishReason, TokensFinished, TokensStarted
+from inference.worker.kv import reserved_tokens
 from inference.worker.network import LoadedModel
-from inference.worker.scheduler import DeviceLost, reserved_tokens
+from inference.worker.scheduler import DeviceLost
 from tests.inference.checkpoints import change_tensors, generate, plain_checkpoint, prompt, write_checkpoint
 from tests.inference.schedulers import Run, open_model
 
