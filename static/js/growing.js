@@ -1,9 +1,10 @@
 /**
  * Markdown that grows while it is read. Finished blocks are drawn once and left alone; only the last block is drawn
- * again, at most once a frame, and less often when it has become expensive.
+ * again, at most once a frame, less often when it has become expensive, and only what differs enters the document.
  */
 
 import { loadMarkdown } from "./markdown.js";
+import { patch } from "./patch.js";
 
 /** A last line such as "2." may still turn into the next item of the list above it. */
 const UNDECIDED = /^[ \t]*(?:\d{0,9}[.)]?|[-*+>#`~=|]*)[ \t]*$/;
@@ -86,7 +87,7 @@ export class GrowingMarkdown {
       this.tail.before(this.library.draw(tokens.slice(0, split.token), this.env));
       this.done += split.offset;
     }
-    this.tail.replaceChildren(this.library.draw(split ? tokens.slice(split.token) : tokens, this.env));
+    patch(this.tail, this.library.draw(split ? tokens.slice(split.token) : tokens, this.env));
     if (this.complete) this.settle();
     this.notBefore = performance.now() + (performance.now() - begin) * REST;
   }

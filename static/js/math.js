@@ -6,6 +6,10 @@ const KATEX_CSS = "/static/vendor/katex/katex.min.css?v=0.19.1";
 /** `trust: false` keeps links, images and classes of the model out. */
 const OPTIONS = { throwOnError: true, trust: false, strict: "ignore", maxSize: 20, maxExpand: 200 };
 
+/** A block that grows is drawn again and again: its formulas are set once and copied. */
+const KEPT = 400;
+const set = new Map();
+
 let loading = null;
 
 /** Pairs of delimiters for inline text; the display ones come first because they are longer. */
@@ -110,8 +114,16 @@ function typeset(node, katex) {
   const source = node.textContent ?? "";
   const width = source.startsWith("$") && !source.startsWith("$$") ? 1 : 2;
   const displayMode = node.getAttribute("data-pg-math") === "display";
+  const key = `${displayMode} ${source}`;
+  const known = set.get(key);
+  if (known) {
+    node.replaceChildren(known.cloneNode(true));
+    return;
+  }
   try {
     katex.render(source.slice(width, -width).trim(), node, { ...OPTIONS, displayMode });
+    if (set.size >= KEPT) set.delete(set.keys().next().value);
+    set.set(key, node.firstChild.cloneNode(true));
   } catch {
     node.textContent = source;
     node.removeAttribute("data-pg-math");
