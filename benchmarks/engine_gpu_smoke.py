@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,22 @@ def config(layers: int, experts: int) -> dict[str, Any]:
     }
 
 
+@cache
+def pool(size: int = 4_194_301) -> Tensor:
+    """Random weights to cut all others from; its odd size shifts the pattern from row to row."""
+    return (torch.randn(size) * 0.02).to(torch.bfloat16)
+
+
 def random_weight(*shape: int) -> Tensor:
-    return (torch.randn(shape) * 0.02).to(torch.bfloat16)
+    """A tensor that looks random, without waiting for a billion random numbers."""
+    count = math.prod(shape)
+    return pool().repeat(-(-count // pool().numel()))[:count].reshape(shape).clone()
+
+
+@cache
+def random_blocks(*shape: int) -> Tensor:
+    """Random four-bit values; every layer has the same, which makes no difference to speed and memory."""
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
 
 
 def layer_tensors(number: int, experts: int) -> dict[str, Tensor]:
@@ -83,8 +99,7 @@ def layer_tensors(number: int, experts: int) -> dict[str, Tensor]:
     tensors[f"{mlp}.router.weight"] = random_weight(experts, HIDDEN)
     tensors[f"{mlp}.router.bias"] = random_weight(experts)
     for name, outside, inside in (("gate_up_proj", 2 * INNER, HIDDEN), ("down_proj", HIDDEN, INNER)):
-        blocks = torch.randint(0, 256, (experts, outside, inside // 32, 16), dtype=torch.uint8)
-        tensors[f"{mlp}.experts.{name}_blocks"] = blocks
+        tensors[f"{mlp}.experts.{name}_blocks"] = random_blocks(experts, outside, inside // 32, 16)
         tensors[f"{mlp}.experts.{name}_scales"] = torch.full(
             (experts, outside, inside // 32), SCALE, dtype=torch.uint8
         )
