@@ -11,6 +11,8 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import FileResponse
 
 from playground.ui.theme import build_theme
 
@@ -51,7 +53,13 @@ async def _mount_in_loop(app: FastAPI, blocked_paths: list[str]) -> None:
     _mount(app, blocked_paths)
 
 
+async def _favicon(_: Request) -> FileResponse:
+    """Browsers ask for this address before the head has named the icon."""
+    return FileResponse(_STATIC / "favicon.svg", media_type="image/svg+xml")
+
+
 def _mount(app: FastAPI, blocked_paths: list[str]) -> None:
+    app.add_route("/favicon.ico", _favicon)
     gr.mount_gradio_app(
         app,
         build_shell(),

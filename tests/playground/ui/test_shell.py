@@ -88,6 +88,9 @@ def test_the_page_is_served_as_meant(served: Served) -> None:
         assert [each["type"] for each in config["components"]] == ["sidebar", "html", "html"]
         assert all("value" not in each["props"] for each in config["components"])
         assert _config(browser.get("/c/0123456789abcdef").text)["components"] == config["components"]
+        icon = browser.get("/favicon.ico")
+        assert icon.headers["content-type"] == "image/svg+xml"
+        assert "<svg" in icon.text
         for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', shell.head_markup()):
             assert browser.get(name).status_code == 200
 
