@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from tests.playground.world import World, ask, running, settled
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with running(tmp_path, max_message_chars=1000) as world:
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One server for the whole module; every test comes with a browser of its own."""
+    async with running(tmp_path_factory.mktemp("bad-input"), max_message_chars=1000) as world:
         yield world
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def browser(world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with world.browser() as browser:
         await browser.get("/api/bootstrap")
@@ -217,12 +220,15 @@ async def test_a_wrong_method_is_a_405_in_the_one_shape(browser: httpx.AsyncClie
 
 
 async def test_an_error_of_our_own_is_a_500_that_tells_only_its_id(
-    world: World, browser: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    world: World,
+    browser: httpx.AsyncClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("/secret/path")
 
-    world.store.get_preferences = broken  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(world.store, "get_preferences", broken)
     answer = await browser.get("/api/preferences")
     error = fault(answer)
     assert (answer.status_code, error["code"]) == (500, "internal_error")

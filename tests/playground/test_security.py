@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -21,11 +22,15 @@ from playground.security import HEADERS, OPEN_PATHS, BodyLimits
 from playground.ui import shell
 from tests.playground.world import TIMEOUT, World, ask, running, settled
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with running(tmp_path) as world:
-        shell.mount(world.app, blocked_paths=[str(tmp_path)])
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One server for the whole module; every test comes with a browser of its own."""
+    folder = tmp_path_factory.mktemp("security")
+    async with running(folder) as world:
+        shell.mount(world.app, blocked_paths=[str(folder)])
         yield world
 
 

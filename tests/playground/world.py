@@ -61,7 +61,9 @@ async def running(folder: Path, script: Script | None = None, **values: Any) -> 
     store = Store.open(settings.database_path)
     engine = ScriptedEngine(codec, script)
     app = create_app(settings, store, engine, codec)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     ready = asyncio.Event()
 
     async def on_ready() -> None:
