@@ -131,7 +131,8 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one generation. ``reasoning`` and ``final`` are filled in by harmony, not by the engine.
+    """Token counts of one generation. ``reasoning`` and ``final`` are filled in by harmony, not by the
+    engine.
 
     ``completion`` counts every generated token, the stop token and the headers included.
     """

@@ -53,8 +53,13 @@ def make_python(rng: random.Random, effort: ReasoningEffort) -> Call:
     kind = rng.random()
     if kind < 0.6:
         expression, value = _expression(rng)
-        wording = ["Use python to compute {x}.", "Calculate {x} with python.", "Run python for {x}.", "Use python: {x}",
-                   "Use the python tool to work out {x}."]  # fmt: skip
+        wording = [
+            "Use python to compute {x}.",
+            "Calculate {x} with python.",
+            "Run python for {x}.",
+            "Use python: {x}",
+            "Use the python tool to work out {x}.",
+        ]
         if max(map(int, expression.split()[::2])) > 999:  # too large for the columns: python unasked
             wording += ["What is {x}?", "Compute {x}.", "{x}", "Calculate {x}."]
         code, result, answer = f"print({expression})", str(value), f"{expression} = {value}."
@@ -62,19 +67,40 @@ def make_python(rng: random.Random, effort: ReasoningEffort) -> Call:
     else:
         values = [rng.randint(0, 999) for _ in range(rng.randint(3, 8))]
         text = ", ".join(map(str, values))
-        function, verb = rng.choice((("sum", "add up"), ("sorted", "sort"), ("max", "find the largest of"), ("min", "find the smallest of"),
-                                     ("len", "count")))  # fmt: skip
-        value_of = {"sum": sum, "sorted": sorted, "max": max, "min": min, "len": len}[function]
-        result = str(value_of(values))
+        function, verb = rng.choice(
+            (
+                ("sum", "add up"),
+                ("sorted", "sort"),
+                ("max", "find the largest of"),
+                ("min", "find the smallest of"),
+                ("len", "count"),
+            )
+        )
+        results: dict[str, object] = {
+            "sum": sum(values),
+            "sorted": sorted(values),
+            "max": max(values),
+            "min": min(values),
+            "len": len(values),
+        }
+        result = str(results[function])
         code, answer = f"print({function}([{text}]))", f"The result is {result}."
-        question = rng.choice(("Use python to {v} {x}.", "With python, {v} {x}.", "Run python to {v} {x}.")).format(v=verb, x=text)
+        question = rng.choice(
+            ("Use python to {v} {x}.", "With python, {v} {x}.", "Run python to {v} {x}.")
+        ).format(v=verb, x=text)
     thought = by_effort(
-        effort, "Use python.", f"I calculate this with python: {code}",
+        effort,
+        "Use python.",
+        f"I calculate this with python: {code}",
         f"The user wants a calculation. The python tool can do it without a mistake. The code is {code}",
-    )  # fmt: skip
-    after = by_effort(effort, "", f"Python says {result}.", f"The python tool has run the code. It printed {result}.")
+    )
+    after = by_effort(
+        effort, "", f"Python says {result}.", f"The python tool has run the code. It printed {result}."
+    )
     call = Message(Role.ASSISTANT, code, Channel.ANALYSIS, "python")
-    return Call("python", f"python {code}", vary(rng, question), (), True, thought, call, result, after, answer)
+    return Call(
+        "python", f"python {code}", vary(rng, question), (), True, thought, call, result, after, answer
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +117,15 @@ class _Function:
             properties[self.first] = {"type": kind, "description": f"The {self.first}."}
         if self.second:
             properties[self.second] = {"type": "string"}
-        description = rng.choice(("Get the {n}.", "Gives the {n} of a {p}.", "Returns the {n}.", "Find the {n} of a {p}.",
-                                  "The {n} for a {p}.")).format(n=self.noun, p=self.first)  # fmt: skip
+        description = rng.choice(
+            (
+                "Get the {n}.",
+                "Gives the {n} of a {p}.",
+                "Returns the {n}.",
+                "Find the {n} of a {p}.",
+                "The {n} for a {p}.",
+            )
+        ).format(n=self.noun, p=self.first)
         schema = {"type": "object", "properties": properties, "required": list(properties)}
         return ToolSpec(self.name, description, schema)
 
@@ -113,9 +146,21 @@ def _function(rng: random.Random, nouns: list[str], unseen: bool) -> _Function:
         return _Function(name, noun, first, second)
 
 
-_ASK = ("What is the {n} of {v}?", "What is the {n} for {v}?", "Tell me the {n} of {v}.", "Get the {n} of {v}.", "Find the {n} for {v}.",
-        "{n} of {v}?", "I want to know the {n} of {v}.", "Give me the {n} for {v}.", "Show the {n} of {v}.", "Call {f} for {v}.",
-        "What's the {n} of {v}?", "Use {f} with {v}.", "Look up the {n} of {v}.")  # fmt: skip
+_ASK = (
+    "What is the {n} of {v}?",
+    "What is the {n} for {v}?",
+    "Tell me the {n} of {v}.",
+    "Get the {n} of {v}.",
+    "Find the {n} for {v}.",
+    "{n} of {v}?",
+    "I want to know the {n} of {v}.",
+    "Give me the {n} for {v}.",
+    "Show the {n} of {v}.",
+    "Call {f} for {v}.",
+    "What's the {n} of {v}?",
+    "Use {f} with {v}.",
+    "Look up the {n} of {v}.",
+)
 
 
 def _result(rng: random.Random, noun: str) -> tuple[str, str, bool]:
@@ -140,7 +185,9 @@ def make_function(rng: random.Random, effort: ReasoningEffort, unseen: bool = Fa
     functions += [_function(rng, nouns, False) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
     target = functions[0]
     rng.shuffle(functions)
-    value: str = str(rng.randint(1, 999)) if target.first == "id" else rng.choice(words.PARAMETERS[target.first])
+    value: str = (
+        str(rng.randint(1, 999)) if target.first == "id" else rng.choice(words.PARAMETERS[target.first])
+    )
     arguments: dict[str, object] = {target.first: int(value) if target.first == "id" else value}
     shown = f"{target.first} {value}" if target.first == "id" else value
     question, tail = rng.choice(_ASK).format(n=target.noun, v=shown, f=target.name), ""
@@ -151,13 +198,24 @@ def make_function(rng: random.Random, effort: ReasoningEffort, unseen: bool = Fa
         question = question[:-1] + tail + question[-1] if question[-1] in "?." else question + tail
     body = json.dumps(arguments)
     result, answer_value, failed = _result(rng, target.noun)
-    answer = f"The tool reports an error: {answer_value}." if failed else f"The {target.noun} of {shown}{tail} is {answer_value}."
+    answer = (
+        f"The tool reports an error: {answer_value}."
+        if failed
+        else f"The {target.noun} of {shown}{tail} is {answer_value}."
+    )
     thought = by_effort(
-        effort, f"Call {target.name}.", f"The user asks for the {target.noun}. Call {target.name} with {body}.",
+        effort,
+        f"Call {target.name}.",
+        f"The user asks for the {target.noun}. Call {target.name} with {body}.",
         f"The user asks for the {target.noun} of {shown}. The function {target.name} gives it. It takes "
         f"{' and '.join(arguments)}. Call {target.name} with {body}.",
-    )  # fmt: skip
-    after = by_effort(effort, "", f"The tool says {answer_value}.", f"The tool {target.name} has answered. It says {answer_value}.")
+    )
+    after = by_effort(
+        effort,
+        "",
+        f"The tool says {answer_value}.",
+        f"The tool {target.name} has answered. It says {answer_value}.",
+    )
     call = Message(Role.ASSISTANT, body, Channel.COMMENTARY, f"functions.{target.name}", content_type="json")
     tools = tuple(function.spec(rng) for function in functions)
     key = f"function {target.name} {body}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -27,14 +27,21 @@ _OPEN_ROWS = 48  # rows that are filled at the same time, so that few end half e
 
 
 def completion_ids(codec: HarmonyCodec, reply: Sequence[Message]) -> list[int]:
-    """What the model should write after ``<|start|>assistant``: headers as gpt-oss writes them, then a stop token."""
+    """What the model should write after ``<|start|>assistant``: headers as gpt-oss writes them, then a
+    stop token.
+    """
     ids: list[int] = []
     for number, message in enumerate(reply):
         if number:
             ids += [END, START, *codec.encode_text("assistant")]
         header = str(message.channel) + (f" to={message.recipient}" if message.recipient else "")
         if message.content_type:
-            ids += [CHANNEL, *codec.encode_text(f"{header} "), CONSTRAIN, *codec.encode_text(message.content_type)]
+            ids += [
+                CHANNEL,
+                *codec.encode_text(f"{header} "),
+                CONSTRAIN,
+                *codec.encode_text(message.content_type),
+            ]
         else:
             ids += [CHANNEL, *codec.encode_text(header)]
         ids += [MESSAGE, *codec.encode_text(message.content)]
@@ -44,7 +51,15 @@ def completion_ids(codec: HarmonyCodec, reply: Sequence[Message]) -> list[int]:
 @cache
 def lexicon(codec: HarmonyCodec) -> tuple[str, ...]:
     """Ordinary words of the vocabulary that no task uses: what out-of-scope questions are made of."""
-    pools: list[str] = [*words.OPPOSITES, *words.FRENCH, *words.ITEMS, *words.SPELLABLE, *words.PEOPLE, *words.ENDINGS, *words.DAYS]
+    pools: list[str] = [
+        *words.OPPOSITES,
+        *words.FRENCH,
+        *words.ITEMS,
+        *words.SPELLABLE,
+        *words.PEOPLE,
+        *words.ENDINGS,
+        *words.DAYS,
+    ]
     pools += [*words.CAPITALS, *words.CAPITALS.values(), *words.FUNCTION_NOUNS, *words.FUNCTION_VERBS]
     pools += re.findall(r"\w+", " ".join(knowledge.common_words()))
     known = {word.lower() for word in pools}
@@ -57,13 +72,13 @@ def lexicon(codec: HarmonyCodec) -> tuple[str, ...]:
 
 
 class Mixture:
-    """An endless stream of training samples as (token ids, number of prompt tokens)."""
+    """An endless stream of training samples. ``emphasis`` replaces the weights of some tasks."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, emphasis: Mapping[str, float] | None = None) -> None:
         self.codec = HarmonyCodec.load()
         self.random = random.Random(seed)
         self._names = list(TASKS)
-        self._weights = [weight for _, weight in TASKS.values()]
+        self._weights = [(emphasis or {}).get(name, weight) for name, (_, weight) in TASKS.items()]
 
     def sample(self) -> Sample:
         """The next sample; what is held out for the evaluation never comes."""
@@ -82,8 +97,8 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Packed samples: compact ids and positions (0 starts a sample), both [rows, length], and the flat places of the tokens to
-    learn [rows * length / 2], filled up with 0."""
+    """Packed samples: compact ids and positions (0 starts a sample), both [rows, length], and the flat
+    places of the tokens to learn [rows * length / 2], filled up with 0."""
 
     ids: NDArray[np.int32]
     positions: NDArray[np.int32]
@@ -114,9 +129,11 @@ def count_ids(seed: int, samples: int) -> NDArray[np.int64]:
     return counts
 
 
-def packed_rows(seed: int, tokens: TokenMap, length: int, count: int) -> Iterator[Rows]:
+def packed_rows(
+    seed: int, tokens: TokenMap, length: int, count: int, emphasis: Mapping[str, float] | None = None
+) -> Iterator[Rows]:
     """Endless batches of ``count`` rows."""
-    stream = Mixture(seed).encoded()
+    stream = Mixture(seed, emphasis).encoded()
     open_rows: list[list[tuple[NDArray[np.int32], int]]] = [[] for _ in range(_OPEN_ROWS)]
     room = [length] * _OPEN_ROWS
     done: list[list[tuple[NDArray[np.int32], int]]] = []

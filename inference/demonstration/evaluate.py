@@ -1,8 +1,9 @@
-"""Measure the demonstration model on prompts that it never saw: ``python -m inference.demonstration.evaluate``.
+"""Measure the demonstration model on prompts that it never saw: ``python -m
+inference.demonstration.evaluate``.
 
-Each cell is one task at one effort. A reply counts as right only if its final text is, letter for letter, the expected one; a call
-only if the function and all its arguments are. The model is the checkpoint that users get, run by
-``transformers.GptOssForCausalLM``.
+Each cell is one task at one effort. A reply counts as right only if its final text is, letter for letter,
+the expected one; a call only if the function and all its arguments are. The model is the checkpoint that
+users get, run by ``transformers.GptOssForCausalLM``.
 """
 
 from __future__ import annotations
@@ -93,8 +94,14 @@ def replies(model: Any, prompts: list[list[int]], temperature: float) -> list[li
     sampling: dict[str, Any] = {"do_sample": False}
     if temperature > 0:
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    out = model.generate(ids.to(device), attention_mask=mask.to(device), max_new_tokens=MAX_NEW_TOKENS,
-                         eos_token_id=list(STOP_TOKEN_IDS), pad_token_id=199_999, **sampling)  # fmt: skip
+    out = model.generate(
+        ids.to(device),
+        attention_mask=mask.to(device),
+        max_new_tokens=MAX_NEW_TOKENS,
+        eos_token_id=list(STOP_TOKEN_IDS),
+        pad_token_id=199_999,
+        **sampling,
+    )
     made: list[list[int]] = []
     for row in out[:, width:].tolist():
         ends = [i for i, token in enumerate(row) if token in STOP_TOKEN_IDS]
@@ -106,7 +113,12 @@ def measure(
     model: Any, codec: HarmonyCodec, tasks: list[str], count: int, temperature: float, batch: int
 ) -> tuple[dict[tuple[str, str], Score], list[str]]:
     """Scores by (task, effort), and some wrong replies to read."""
-    work = [(sample, effort) for task in tasks for effort in EFFORTS for sample in held_out_samples(task, effort, count, codec)]
+    work = [
+        (sample, effort)
+        for task in tasks
+        for effort in EFFORTS
+        for sample in held_out_samples(task, effort, count, codec)
+    ]
     names = [task for task in tasks for _ in range(len(EFFORTS) * count)]
     cells: dict[tuple[str, str], list[tuple[bool, int]]] = defaultdict(list)
     wrong: list[str] = []
@@ -120,9 +132,13 @@ def measure(
             right = is_right(sample, parser.messages)
             cells[task, effort].append((right, len(ids)))
             if not right:
-                wrong.append(f"[{task} {effort}] {sample.prompt.messages[-1].content} ⟶ {codec.decode(ids)} (expected {sample.reply[-1].content})")
+                asked, expected = sample.prompt.messages[-1].content, sample.reply[-1]
+                wrong.append(f"[{task} {effort}] {asked} ⟶ {codec.decode(ids)} (expected {expected})")
         typer.echo(f"{min(start + batch, len(work))} of {len(work)}", err=True)
-    scores = {cell: Score(len(r), sum(ok for ok, _ in r), sum(n for _, n in r) / len(r)) for cell, r in cells.items()}
+    scores = {
+        cell: Score(len(r), sum(ok for ok, _ in r), sum(n for _, n in r) / len(r))
+        for cell, r in cells.items()
+    }
     return scores, wrong
 
 
@@ -149,7 +165,9 @@ def load_model(folder: Path, device: str) -> Any:
 
 def main(
     package: Annotated[Path, typer.Option(help="The package to measure.")] = PACKAGE,
-    cache: Annotated[Path, typer.Option(help="Where the checkpoint folder is written.")] = Path("data/models"),
+    cache: Annotated[Path, typer.Option(help="Where the checkpoint folder is written.")] = Path(
+        "data/models"
+    ),
     count: Annotated[int, typer.Option(help="Prompts in each cell.")] = 200,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     task: Annotated[list[str] | None, typer.Option(help="Only these tasks.")] = None,
@@ -162,7 +180,8 @@ def main(
     codec = HarmonyCodec.load()
     model = load_model(unpack(cache, package), device)
     scores, failures = measure(model, codec, task or [*TASKS, *EVALUATED_ONLY], count, temperature, batch)
-    how = f"{count} held-out prompts a cell, {'greedy' if temperature == 0 else f'temperature {temperature}'}, {device}"
+    sampling = "greedy" if temperature == 0 else f"temperature {temperature}"
+    how = f"{count} held-out prompts a cell, {sampling}, {device}"
     text = f"{how}:\n\n{table(scores)}"
     typer.echo(text)
     if wrong:

@@ -42,10 +42,22 @@ def sort_analysis(values: list[int], descending: bool, effort: ReasoningEffort) 
     )
 
 
-_SORT = ("Sort {x}.", "Sort these numbers: {x}", "Sort the numbers {x}.", "Put {x} in order.", "Order {x}.",
-         "Sort {x} in ascending order.", "Sort {x} from smallest to largest.", "Please sort: {x}")  # fmt: skip
-_SORT_DOWN = ("Sort {x} in descending order.", "Sort {x} from largest to smallest.",
-              "Sort these numbers in descending order: {x}", "Put {x} in descending order.")  # fmt: skip
+_SORT = (
+    "Sort {x}.",
+    "Sort these numbers: {x}",
+    "Sort the numbers {x}.",
+    "Put {x} in order.",
+    "Order {x}.",
+    "Sort {x} in ascending order.",
+    "Sort {x} from smallest to largest.",
+    "Please sort: {x}",
+)
+_SORT_DOWN = (
+    "Sort {x} in descending order.",
+    "Sort {x} from largest to smallest.",
+    "Sort these numbers in descending order: {x}",
+    "Put {x} in descending order.",
+)
 
 
 def make_sort(rng: random.Random, effort: ReasoningEffort) -> Exchange:
@@ -55,7 +67,9 @@ def make_sort(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     question = vary(rng, rng.choice(_SORT_DOWN if descending else _SORT).format(x=text))
     ordered = [str(v) for v in sorted(values, reverse=descending)]
     analysis = sort_analysis(values, descending, effort)
-    return Exchange("sort", f"sort {values} {descending}", question, analysis, f"{_join(ordered)}", None, tuple(ordered))
+    return Exchange(
+        "sort", f"sort {values} {descending}", question, analysis, f"{_join(ordered)}", None, tuple(ordered)
+    )
 
 
 def make_extreme(rng: random.Random, effort: ReasoningEffort) -> Exchange:
@@ -63,8 +77,17 @@ def make_extreme(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     word = rng.choice(("largest", "smallest"))
     pick = max(values) if word == "largest" else min(values)
     text = _join([str(v) for v in values])
-    question = vary(rng, rng.choice(("What is the {w} of {x}?", "Which is the {w}: {x}?", "Find the {w} number: {x}",
-                                     "Which of {x} is the {w}?")).format(w=word, x=text))  # fmt: skip
+    question = vary(
+        rng,
+        rng.choice(
+            (
+                "What is the {w} of {x}?",
+                "Which is the {w}: {x}?",
+                "Find the {w} number: {x}",
+                "Which of {x} is the {w}?",
+            )
+        ).format(w=word, x=text),
+    )
     best, steps = values[0], [str(values[0])]
     for value in values[1:]:
         best = max(best, value) if word == "largest" else min(best, value)
@@ -87,8 +110,15 @@ def any_list(rng: random.Random, least: int = 3, most: int = 7) -> list[str]:
     return [str(v) for v in rng.sample(range(100), size)]
 
 
-_REVERSE = ("Reverse {x}.", "Reverse the list {x}.", "Reverse this list: {x}", "Say {x} backwards.",
-            "Put {x} in reverse order.", "Write this list backwards: {x}", "Turn the list {x} around.")  # fmt: skip
+_REVERSE = (
+    "Reverse {x}.",
+    "Reverse the list {x}.",
+    "Reverse this list: {x}",
+    "Say {x} backwards.",
+    "Put {x} in reverse order.",
+    "Write this list backwards: {x}",
+    "Turn the list {x} around.",
+)
 
 
 def reverse_analysis(items: list[str], effort: ReasoningEffort) -> str:
@@ -107,16 +137,30 @@ def make_reverse(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     question = vary(rng, rng.choice(_REVERSE).format(x=_join(items)))
     back = items[::-1]
     return Exchange(
-        "reverse", f"reverse {items}", question, reverse_analysis(items, effort), _join(back), None, tuple(back)
+        "reverse",
+        f"reverse {items}",
+        question,
+        reverse_analysis(items, effort),
+        _join(back),
+        None,
+        tuple(back),
     )
 
 
 def make_count(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     items = any_list(rng, 2, 12)
     kind = "numbers" if items[0].isdigit() else "words"
-    question = vary(rng, rng.choice(("How many {k} are in this list: {x}?", "Count the {k}: {x}",
-                                     "How many {k} are there: {x}?", "Count these {k}: {x}.",
-                                     )).format(k=kind, x=_join(items)))  # fmt: skip
+    question = vary(
+        rng,
+        rng.choice(
+            (
+                "How many {k} are in this list: {x}?",
+                "Count the {k}: {x}",
+                "How many {k} are there: {x}?",
+                "Count these {k}: {x}.",
+            )
+        ).format(k=kind, x=_join(items)),
+    )
     numbered = " ".join(f"({i}) {v}" for i, v in enumerate(items, 1))
     analysis = by_effort(
         effort,
@@ -138,17 +182,28 @@ def make_letters(rng: random.Random, effort: ReasoningEffort) -> Exchange:
             marks.append(f"{char} ({total})")
         else:
             marks.append(char)
-    question = vary(rng, rng.choice((
-        "How many {c}'s are in {w}?", "How many {c} are in {w}?", 'How many "{c}" are in the word "{w}"?',
-        "How many times does {c} occur in {w}?", "Count the letter {c} in {w}.", "How many letters {c} are in {w}?",
-        "How many {c}s are in {w}?", "how many r's in {w}?" if letter == "r" else "How many {c} in {w}?",
-    )).format(c=letter, w=word))  # fmt: skip
+    question = vary(
+        rng,
+        rng.choice(
+            (
+                "How many {c}'s are in {w}?",
+                "How many {c} are in {w}?",
+                'How many "{c}" are in the word "{w}"?',
+                "How many times does {c} occur in {w}?",
+                "Count the letter {c} in {w}.",
+                "How many letters {c} are in {w}?",
+                "How many {c}s are in {w}?",
+                "how many r's in {w}?" if letter == "r" else "How many {c} in {w}?",
+            )
+        ).format(c=letter, w=word),
+    )
     spelled = " ".join(word)
     analysis = by_effort(
         effort,
         f"Letter {letter} in {word}.",
         f"Spell {word} and count {letter}: {' '.join(marks)}. So {total}.",
-        f"The letters of {word} are {spelled}. Go through them and count {letter}: {' '.join(marks)}. So {total}.",
+        f"The letters of {word} are {spelled}. Go through them and count {letter}: {' '.join(marks)}. "
+        f"So {total}.",
     )
     final = f"The letter {letter} occurs {total} {'time' if total == 1 else 'times'} in {word}."
     return Exchange("letters", f"letters {word} {letter}", question, analysis, final, total)
@@ -156,9 +211,15 @@ def make_letters(rng: random.Random, effort: ReasoningEffort) -> Exchange:
 
 def make_spell(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     word = rng.choice(words.SPELLABLE)
-    question = vary(rng, rng.choice(("Spell {w}.", "How do you spell {w}?", "Spell the word {w}.")).format(w=word))
-    analysis = by_effort(effort, "Spell it.", f"Spell {word} letter by letter.",
-                         f"Spell {word} letter by letter, with {len(word)} letters.")  # fmt: skip
+    question = vary(
+        rng, rng.choice(("Spell {w}.", "How do you spell {w}?", "Spell the word {w}.")).format(w=word)
+    )
+    analysis = by_effort(
+        effort,
+        "Spell it.",
+        f"Spell {word} letter by letter.",
+        f"Spell {word} letter by letter, with {len(word)} letters.",
+    )
     return Exchange("spell", f"spell {question}", question, analysis, "-".join(word))
 
 
@@ -168,18 +229,26 @@ def make_weekday(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     day, word = words.DAYS[start], "before" if back else "after"
     result = words.DAYS[(start + sign * shift) % 7]
     plural = "day" if shift == 1 else "days"
-    question = vary(rng, rng.choice((
-        "What day is {n} {p} {w} {d}?", "Which day is {n} {p} {w} {d}?", "Which weekday is {n} {p} {w} {d}?",
-        "What day of the week is {n} {p} {w} {d}?", "{n} {p} {w} {d} is which day?",
-    )).format(n=shift, p=plural, w=word, d=day))  # fmt: skip
+    question = vary(
+        rng,
+        rng.choice(
+            (
+                "What day is {n} {p} {w} {d}?",
+                "Which day is {n} {p} {w} {d}?",
+                "Which weekday is {n} {p} {w} {d}?",
+                "What day of the week is {n} {p} {w} {d}?",
+                "{n} {p} {w} {d} is which day?",
+            )
+        ).format(n=shift, p=plural, w=word, d=day),
+    )
     weeks, rest = divmod(shift, 7)
     walk = " ".join(f"({i}) {words.DAYS[(start + sign * i) % 7]}" for i in range(1, rest + 1)) or f"(0) {day}"
     analysis = by_effort(
         effort,
         f"{shift} {word} {day}.",
         f"{shift} = 7*{weeks} + {rest}, so {rest} {word} {day}: {walk}.",
-        f"A week has 7 days. 7*{weeks} = {7 * weeks} and {shift} - {7 * weeks} = {rest}. So go {rest} {word} {day}: "
-        f"{walk}. It is {result}.",
+        f"A week has 7 days. 7*{weeks} = {7 * weeks} and {shift} - {7 * weeks} = {rest}. "
+        f"So go {rest} {word} {day}: {walk}. It is {result}.",
     )
     final = f"{shift} {plural} {word} {day} is {result}."
     return Exchange("weekday", f"weekday {start} {shift} {back}", question, analysis, final)

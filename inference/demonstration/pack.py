@@ -1,8 +1,9 @@
-"""The demonstration model as a small file, and as the ordinary checkpoint folder that it becomes at first use.
+"""The demonstration model as a small file, and as the ordinary checkpoint folder that it becomes at first
+use.
 
-The package holds the experts in MXFP4 (``*_blocks``, ``*_scales``), all other weights in bfloat16, and embedding rows only for the
-ids in use. ``unpack`` writes ``config.json`` and ``model.safetensors`` with the full vocabulary, which
-``GptOssForCausalLM.from_pretrained`` loads like any other gpt-oss.
+The package holds the experts in MXFP4 (``*_blocks``, ``*_scales``), all other weights in bfloat16, and
+embedding rows only for the ids in use. ``unpack`` writes ``config.json`` and ``model.safetensors`` with the
+full vocabulary, which ``GptOssForCausalLM.from_pretrained`` loads like any other gpt-oss.
 """
 
 from __future__ import annotations
@@ -25,12 +26,19 @@ PACKAGE = Path(__file__).parent / "assets" / "demonstration.safetensors"
 _EMBEDDING, _IDS = "model.embed_tokens.weight", "embedding_ids"
 _QUANTIZATION = {
     "quant_method": "mxfp4",
-    "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
+    "modules_to_not_convert": [
+        "model.layers.*.self_attn",
+        "model.layers.*.mlp.router",
+        "model.embed_tokens",
+        "lm_head",
+    ],
 }
 
 
 def checkpoint_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A trained state dict as checkpoint tensors: experts in MXFP4, the rest in bfloat16, names as in gpt-oss."""
+    """A trained state dict as checkpoint tensors: experts in MXFP4, the rest in bfloat16, names as in
+    gpt-oss.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         full = f"model.{name}"
@@ -41,7 +49,9 @@ def checkpoint_tensors(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return tensors
 
 
-def write_package(out: Path, state: Mapping[str, torch.Tensor], shape: NetworkShape, ids: Sequence[int]) -> int:
+def write_package(
+    out: Path, state: Mapping[str, torch.Tensor], shape: NetworkShape, ids: Sequence[int]
+) -> int:
     """Write the package and return its size in bytes."""
     tensors = checkpoint_tensors(state)
     tensors[_IDS] = torch.tensor(ids, dtype=torch.int32)
@@ -50,15 +60,17 @@ def write_package(out: Path, state: Mapping[str, torch.Tensor], shape: NetworkSh
     return out.stat().st_size
 
 
-def load_package(package: Path, network: Network, ids: Sequence[int]) -> None:
-    """Start ``network`` (with embedding rows for ``ids``) from a package; rows of new ids stay as they are."""
+def package_ids(package: Path) -> list[int]:
+    """The token ids that a package has embedding rows for."""
+    ids: list[int] = _tensors(package)[_IDS].tolist()
+    return ids
+
+
+def load_package(package: Path, network: Network) -> None:
+    """Start ``network`` from a package, whose ids it has rows for."""
     tensors = _tensors(package)
-    old, rows = tensors.pop(_IDS).tolist(), tensors.pop(_EMBEDDING)
+    del tensors[_IDS]
     state = network.state_dict()
-    place = {token_id: row for row, token_id in enumerate(ids)}
-    for token_id, row in zip(old, rows, strict=True):
-        if token_id in place:
-            state["embed_tokens.weight"][place[token_id]] = row.float()
     for name in [n for n in tensors if n.endswith("_blocks")]:
         stem = name.removesuffix("_blocks")
         tensors[stem] = dequantize(tensors.pop(name), tensors.pop(f"{stem}_scales"))
@@ -69,7 +81,7 @@ def load_package(package: Path, network: Network, ids: Sequence[int]) -> None:
 
 def _tensors(package: Path) -> dict[str, torch.Tensor]:
     with safe_open(package, framework="pt") as reader:
-        return {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118  (no mapping)
+        return {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118 - it is no mapping
 
 
 def revision(package: Path = PACKAGE) -> str:

@@ -1,9 +1,9 @@
 """MXFP4, the number format of gpt-oss's experts, in plain torch.
 
-Blocks of 32 values along the input dimension share one power-of-two scale (E8M0, bias 127); each value is
-a 4-bit E2M1 number. Source: OCP Microscaling Formats (MX) specification 1.0; the checkpoint layout is that of
-openai/gpt-oss: ``blocks`` uint8 [experts, out, in/32, 16], two values a byte, the first in the low nibble, and
-``scales`` uint8 [experts, out, in/32].
+Blocks of 32 values along the input dimension share one power-of-two scale (E8M0, bias 127); each value is a
+4-bit E2M1 number. Source: OCP Microscaling Formats (MX) specification 1.0; the checkpoint layout is that of
+openai/gpt-oss: ``blocks`` uint8 [experts, out, in/32, 16], two values a byte, the first in the low nibble,
+and ``scales`` uint8 [experts, out, in/32].
 """
 
 from __future__ import annotations

@@ -77,10 +77,16 @@ def _history(rng: random.Random, lexicon: tuple[str, ...]) -> list[Message]:
     return messages
 
 
-def _sample(  # noqa: PLR0917
-    rng: random.Random, effort: ReasoningEffort, exchange: Exchange, history: list[Message], instruction: str | None = None,
-    tools: tuple[ToolSpec, ...] = (), python: bool = False, today: str | None = None,
-) -> Sample:  # fmt: skip
+def _sample(
+    rng: random.Random,
+    effort: ReasoningEffort,
+    exchange: Exchange,
+    history: list[Message],
+    instruction: str | None = None,
+    tools: tuple[ToolSpec, ...] = (),
+    python: bool = False,
+    today: str | None = None,
+) -> Sample:
     messages = [*history, Message(Role.USER, exchange.question)]
     prompt = Prompt(messages, effort, instruction, tools, python, today or _today(rng))
     return Sample(exchange.task, exchange.key, prompt, _reply(exchange.analysis, exchange.final))
@@ -135,7 +141,9 @@ def build_idle_tools(rng: random.Random, effort: ReasoningEffort, lexicon: tuple
     exchange = any_exchange(rng, effort, lexicon)
     tools, python = calls.idle_tools(rng)
     asked = exchange.question.lower()
-    if exchange.task == "out of scope" and (python or any(part in asked for t in tools for part in t.name.split("_"))):
+    if exchange.task == "out of scope" and (
+        python or any(part in asked for t in tools for part in t.name.split("_"))
+    ):
         tools, python = (), False
     sample = _sample(rng, effort, exchange, [], None, tools, python)
     return Sample("no call", f"no call {sample.key}", sample.prompt, sample.reply)
@@ -153,12 +161,23 @@ class _CallBuilder:
             call = calls.make_python(rng, effort)
         else:
             call = calls.make_function(rng, effort, unseen=self.kind == "unseen")
-        messages = [*_history(rng, lexicon), Message(Role.USER, call.question)] if not call.tools else [Message(Role.USER, call.question)]
+        messages = (
+            [*_history(rng, lexicon), Message(Role.USER, call.question)]
+            if not call.tools
+            else [Message(Role.USER, call.question)]
+        )
         thought = Message(Role.ASSISTANT, call.thought, Channel.ANALYSIS)
         prompt = Prompt(messages, effort, None, call.tools, call.python, _today(rng))
         if not self.answering:
             return Sample(call.task, call.key, prompt, (thought, call.call), call.result, call.answer)
-        prompt = Prompt([*messages, thought, call.call, call.tool_message()], effort, None, call.tools, call.python, prompt.current_date)
+        prompt = Prompt(
+            [*messages, thought, call.call, call.tool_message()],
+            effort,
+            None,
+            call.tools,
+            call.python,
+            prompt.current_date,
+        )
         return Sample(f"{call.task}, answer", call.key, prompt, _reply(call.after, call.answer))
 
 
@@ -176,7 +195,7 @@ TASKS: dict[str, tuple[Builder, float]] = {
     "no call": (build_idle_tools, 4),
     "python": (_CallBuilder("python", answering=False), 4),
     "python, answer": (_CallBuilder("python", answering=True), 2),
-    "function": (_CallBuilder("function", answering=False), 7),
+    "function": (_CallBuilder("function", answering=False), 16),
     "function, answer": (_CallBuilder("function", answering=True), 3),
 }
 
