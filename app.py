@@ -74,6 +74,7 @@ def run(settings: Settings, listener: socket) -> None:
     engine = LocalEngine(
         EngineConfig(
             model=settings.model,
+            demo_folder=settings.data_dir / "models",
             token=settings.hf_token.get_secret_value() if settings.hf_token else None,
             queue_limit=settings.queue_limit,
             local_kernels=settings.local_kernels,

@@ -1,0 +1,46 @@
+# make run   set up what is needed and start the playground
+# make test  set up what is needed and run every check
+# make lock  pin the newest allowed versions of all requirements
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test check lock clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.run-ready
+	@exec $(BIN)/python app.py serve $(ARGS)
+
+test: $(VENV)/.test-ready
+	@sh tests/run.sh $(BIN)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo 'Python cannot make virtual environments here. On Debian or Ubuntu: sudo apt install python3-venv'; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: requirements.txt | $(VENV)/bin/python
+	@echo 'Installing what the playground needs (once; PyTorch is large) ...'
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.test-ready: requirements-dev.txt $(VENV)/.run-ready
+	@echo 'Installing what the checks need (once) ...'
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# A CPU build of torch may stand in for the pinned one, so its local version (+cpu) is left out.
+lock: $(VENV)/bin/python
+	@$(PIP) pip-tools
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
+	    --no-emit-find-links --no-emit-trusted-host $$name.in -o $$name.txt || exit 1; \
+	  sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' $$name.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
