@@ -7,6 +7,7 @@ StorageError
   + InvalidValue      a number, word or cursor is outside of what the table takes
   + StorageFull       the disk, or the room given to the database, is used up
   + StorageBusy       no connection came free in time
+  + StorageInUse      another process has the folder open
   + StorageClosed     the store was closed before this call
   + DatabaseTooNew    the file was written by a newer version of the playground
   + DatabaseCorrupt   the file is damaged, or is not a database of the playground
@@ -55,6 +56,11 @@ class StorageFull(StorageError):
 class StorageBusy(StorageError):
     code = "storage_busy"
     sentence = "The storage is busy. Try again in a moment."
+
+
+class StorageInUse(StorageError):
+    code = "storage_in_use"
+    sentence = "Another playground uses this data folder. Stop that one, or choose another data folder."
 
 
 class StorageClosed(StorageError):

@@ -36,12 +36,17 @@ def prepare(path: Path) -> None:
     ``DatabaseCorrupt``, ``StorageFull`` or another ``StorageError``.
     """
     with plain_errors(path.parent):
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        make_folder(path.parent)
         if path.exists():
             check(path)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
         upgrade(path)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder of the database, private to its owner; one that is there stays as it is."""
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
 
 
 def check(path: Path) -> None:

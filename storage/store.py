@@ -12,9 +12,11 @@ from pathlib import Path
 from storage.conversations import ConversationQueries
 from storage.database import Database
 from storage.errors import StorageError
+from storage.folder_lock import FolderLock
 from storage.generations import GenerationQueries, interrupt_open_generations
-from storage.migrate import prepare
+from storage.migrate import make_folder, prepare
 from storage.preferences import PreferenceQueries
+from storage.translate import plain_errors
 from storage.turns import TurnQueries
 from storage.users import UserQueries
 
@@ -26,18 +28,30 @@ class Store(UserQueries, PreferenceQueries, ConversationQueries, TurnQueries, Ge
     def open(cls, path: Path) -> Store:
         """Open the file, made and migrated where that is needed; open generations become ``interrupted``.
 
-        Raises DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError; the file is then as it
-        was.
+        Raises StorageInUse, DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError; the file is
+        then as it was.
         """
-        prepare(path)
-        database = Database(path)
+        with plain_errors(path.parent):
+            make_folder(path.parent)
+            lock = FolderLock(path.parent)
         try:
-            interrupt_open_generations(database)
+            prepare(path)
+            database = Database(path)
+            try:
+                interrupt_open_generations(database)
+            except StorageError:
+                database.close()
+                raise
         except StorageError:
-            database.close()
+            lock.close()
             raise
-        return cls(database)
+        return cls(database, lock)
+
+    def __init__(self, database: Database, lock: FolderLock) -> None:
+        super().__init__(database)
+        self._lock = lock
 
     def close(self) -> None:
         """Finish the writes that wait and close the file. Later calls raise StorageClosed."""
         self._database.close()
+        self._lock.close()

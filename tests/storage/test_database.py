@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from storage.database import BUSY_MILLISECONDS, READERS
-from storage.errors import StorageClosed, StorageError, StorageFull
+from storage.errors import StorageClosed, StorageError, StorageFull, StorageInUse
 from storage.records import GenerationStatus
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish, identity
@@ -212,6 +213,28 @@ def test_a_closed_store_says_so(path: Path) -> None:
     with pytest.raises(StorageClosed):
         begin(store, owner)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_second_playground_in_the_same_folder_is_refused_and_harms_no_reply(path: Path) -> None:
+    store = Store.open(path)
+    try:
+        owner = store.user_for_identity(identity("owner")).id
+        turn = begin(store, owner)
+        with pytest.raises(StorageInUse, match="choose another data folder"):
+            Store.open(path)
+        assert store.get_generation(owner, turn.generation.id) == turn.generation
+        store.save_progress(owner, turn.generation.id, [draft(0, "goes on")], [1])
+    finally:
+        store.close()
+    Store.open(path).close()
+
+
+def test_a_folder_without_locks_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    Store.open(path).close()
 
 
 def test_opening_and_closing_leaks_no_file_and_no_thread(path: Path) -> None:
