@@ -148,6 +148,7 @@ class Reply:
             status=GenerationStatus.RUNNING,
             model=event.model,
             revision=event.revision,
+            seed=event.seed,
             started_at=datetime.now(UTC),
         )
         self._run.publish(
@@ -155,7 +156,12 @@ class Reply:
         )
         try:
             await run_in_threadpool(
-                self._store.mark_running, self._run.owner_id, self._generation.id, event.model, event.revision
+                self._store.mark_running,
+                self._run.owner_id,
+                self._generation.id,
+                event.model,
+                event.revision,
+                event.seed,
             )
         except StorageError as error:
             log.warning("generation %s could not be marked as running: %s", self._generation.id, error.code)

@@ -78,7 +78,7 @@ class TurnService:
         self.runs = runs
         self.limits = limits
         self._tasks: set[asyncio.Task[object]] = set()
-        self._closing = False
+        self._closing = asyncio.Event()
 
     @property
     def task_count(self) -> int:
@@ -121,7 +121,7 @@ class TurnService:
 
     async def close(self) -> None:
         """End every run as interrupted, with its text saved; then forget all of them."""
-        self._closing = True
+        self._closing.set()
         for run in self.runs.find_open(lambda run: not run.finished):
             await self._stop(run)
         if self._tasks:
@@ -133,8 +133,13 @@ class TurnService:
         self.runs.close()
 
     async def _start(self, owner_id: str, request: TurnRequest) -> TurnRecord:
-        if self._closing:
+        if self._closing.is_set():
             raise EngineUnavailable("The server is stopping. Try again in a moment.")
+        if request.client_id is not None:
+            # Before all checks: what was taken once stays taken, whatever has become of the model since.
+            earlier = await run_in_threadpool(self._store.find_turn, owner_id, request.client_id)
+            if earlier is not None:
+                return earlier
         model = self._model()
         prompt, leaf_id = await run_in_threadpool(self._prompt, owner_id, request)
         prompt_ids = tuple(await run_in_threadpool(self._codec.render, prompt))
@@ -209,7 +214,7 @@ class TurnService:
         )
         reply = Reply(run, generation, self._store)
         outcome = await reply.generate(self._engine, self._codec.parser(), request)
-        if self._closing and outcome.status is GenerationStatus.CANCELLED:
+        if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)
         try:
             record = await run_in_threadpool(reply.save_end, outcome)
@@ -218,17 +223,24 @@ class TurnService:
         except StorageError as error:
             log.error("generation %s could not be saved: %s", generation.id, error.code)
             record = dataclasses.replace(reply.unsaved(outcome), error=str(error), error_code=error.code)
-            if not self._closing:
+            if not self._closing.is_set():
                 self._spawn(self._save_later(reply, outcome))
         run.finish(views.generation(record))
         self.runs.keep_finished(run)
 
     async def _save_later(self, reply: Reply, outcome: Outcome) -> None:
-        """Try again until the end of a reply is saved; otherwise its conversation would stay locked."""
+        """Try again until the end of a reply is saved; otherwise its conversation would stay locked.
+
+        A server that stops tries one last time, at once.
+        """
         wait = FIRST_RETRY_SECONDS
-        while not self._closing:
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, LAST_RETRY_SECONDS)
+        last = False
+        while not last:
+            try:
+                async with asyncio.timeout(wait):
+                    last = await self._closing.wait()
+            except TimeoutError:
+                wait = min(2 * wait, LAST_RETRY_SECONDS)
             try:
                 await run_in_threadpool(reply.save_end, outcome)
             except NotFound:

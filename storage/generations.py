@@ -53,14 +53,20 @@ class GenerationQueries(Queries):
             generation = open_generation_row(session, row.id)
             return None if generation is None else generation_record(generation)
 
-    def mark_running(self, owner_id: str, generation_id: str, model: str, revision: str) -> GenerationRecord:
-        """The model begins to read. Raises Conflict when the generation is over."""
+    def mark_running(
+        self, owner_id: str, generation_id: str, model: str, revision: str, seed: int | None = None
+    ) -> GenerationRecord:
+        """The model begins to read; ``seed`` was drawn for a request that named none.
+
+        Raises Conflict when the generation is over.
+        """
 
         def work(session: Session) -> GenerationRecord:
             row = _open(session, owner_id, generation_id)
             row.status = GenerationStatus.RUNNING
             row.model = model
             row.revision = revision
+            row.seed = seed if row.seed is None else row.seed
             row.started_at = row.started_at or datetime.now(UTC)
             return generation_record(row)
 

@@ -77,10 +77,15 @@ class TurnQueries(Queries):
         )
         return self._database.write(lambda session: _begin(session, turn))
 
+    def find_turn(self, owner_id: str, client_id: str) -> TurnRecord | None:
+        """What this owner's ``client_id`` began before, if it did."""
+        with self._database.read() as session:
+            return _earlier(session, owner_id, client_id)
+
 
 def _begin(session: Session, turn: _Turn) -> TurnRecord:
     """The whole transaction."""
-    earlier = _earlier(session, turn)
+    earlier = _earlier(session, turn.owner_id, turn.client_id)
     if earlier is not None:
         return earlier
     if turn.conversation_id is None:
@@ -113,19 +118,17 @@ def _begin(session: Session, turn: _Turn) -> TurnRecord:
     )
 
 
-def _earlier(session: Session, turn: _Turn) -> TurnRecord | None:
+def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnRecord | None:
     """What the same ``client_id`` began before."""
-    if turn.client_id is None:
+    if client_id is None:
         return None
     generation = session.scalar(
-        select(GenerationRow).where(
-            GenerationRow.owner_id == turn.owner_id, GenerationRow.client_id == turn.client_id
-        )
+        select(GenerationRow).where(GenerationRow.owner_id == owner_id, GenerationRow.client_id == client_id)
     )
     if generation is None:
         return None
     message = session.scalars(select(MessageRow).where(MessageRow.id == generation.user_message_id)).one()
-    conversation = owned_conversation(session, turn.owner_id, generation.conversation_id)
+    conversation = owned_conversation(session, owner_id, generation.conversation_id)
     return TurnRecord(
         conversation=described(session, conversation),
         user_message=message_record(message),

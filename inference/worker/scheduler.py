@@ -99,7 +99,8 @@ class Scheduler:
     def submit(self, request: GenerationRequest, submitted: float) -> None:
         """Put a request, which the border has checked, at the end of the queue."""
         seed = request.sampling.seed
-        seed = secrets.randbits(63) if seed is None else seed
+        # 53 bits: a browser, too, can name such a number exactly when it asks for the same reply again.
+        seed = secrets.randbits(53) if seed is None else seed
         size = reserved_tokens(len(request.prompt_ids) + request.sampling.max_tokens)
         self._waiting.append(Sequence(request, submitted, seed, random.Random(seed), size))
 

@@ -28,6 +28,8 @@ from inference.types import (
 )
 from inference.vocabulary import CALL, CHANNEL, END, MESSAGE, RETURN, START
 
+DRAWN_SEED = 2**53 - 1
+
 
 @dataclass
 class Script:
@@ -120,7 +122,8 @@ class ScriptedEngine:
         ids = self.token_ids(script)[: request.sampling.max_tokens]
         sent = 0
         reason = FinishReason.STOP if ids[-1] in (RETURN, CALL) else FinishReason.LENGTH
-        yield TokensStarted(name, "scripted", "r1")
+        seed = request.sampling.seed
+        yield TokensStarted(name, "scripted", "r1", DRAWN_SEED if seed is None else seed)
         while sent < len(ids) and not cancelled.is_set():
             if script.hold is not None and sent >= script.hold_at:
                 await _first(cancelled, script.hold)

@@ -13,6 +13,8 @@ import pytest
 from inference.types import GenerationRequest
 from playground import turns
 from storage.errors import StorageFull
+from storage.records import GenerationStatus
+from storage.store import Store
 from tests.playground.scripted import Script
 from tests.playground.world import World, ask, events, running, settled, text_of
 
@@ -109,6 +111,25 @@ async def test_a_full_disk_in_mid_stream_lets_the_reply_end_and_says_so(
             saved = await settled(browser, turn["generation"]["id"])
         assert saved["generation"]["status"] == "finished"
         assert saved["messages"][1]["content"] == "five six seven eight"
+
+
+async def test_a_reply_that_could_not_be_saved_is_saved_when_the_server_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_RETRY_SECONDS", 600.0)
+    async with running(tmp_path, Script(WORDS)) as world, world.browser() as browser:
+        with full_disk(world, "save_progress", "finish_generation"):
+            turn = await ask(browser)
+            await events(browser, turn["generation"]["id"])
+        owner = world.engine.requests[0].user_key
+        path = world.app.state.settings.database_path
+    store = Store.open(path)
+    try:
+        assert store.get_generation(owner, turn["generation"]["id"]).status is GenerationStatus.FINISHED
+        saved = store.generation_messages(owner, turn["generation"]["id"])
+        assert [message.content for message in saved] == [text for _, text in WORDS]
+    finally:
+        store.close()
 
 
 async def test_a_full_disk_refuses_a_question_before_it_is_acknowledged(tmp_path: Path) -> None:

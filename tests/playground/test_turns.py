@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from storage.store import Store
-from tests.playground.scripted import Script
+from tests.playground.scripted import DRAWN_SEED, Script
 from tests.playground.world import ask, events, running, settled, text_of
 
 LONG = Script([("analysis", "one two three four five six"), ("final", "seven eight nine ten eleven")])
@@ -219,6 +219,25 @@ async def test_the_same_client_id_starts_one_turn_only(tmp_path: Path) -> None:
         assert len((await browser.get("/api/conversations")).json()["items"]) == 1
         late = await ask(browser, client_id="once")
         assert late["generation"]["status"] == "finished"
+
+
+async def test_a_turn_that_was_taken_is_answered_again_when_no_new_one_would_be(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        turn = await ask(browser, client_id="once")
+        await settled(browser, turn["generation"]["id"])
+        world.engine.ready = False
+        assert (await browser.post("/api/turns", json={"text": "Another"})).status_code == 503
+        again = await ask(browser, client_id="once")
+        assert again["generation"]["id"] == turn["generation"]["id"]
+
+
+async def test_a_seed_that_was_drawn_is_told_and_saved(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        turn = await ask(browser)
+        assert turn["generation"]["seed"] is None
+        finish = (await events(browser, turn["generation"]["id"]))[-1].data
+        assert finish["seed"] == DRAWN_SEED
+        assert (await settled(browser, turn["generation"]["id"]))["generation"] == finish
 
 
 async def test_a_conversation_that_still_answers_takes_no_second_question(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from storage.errors import Conflict, InvalidText, InvalidValue
 from storage.records import GenerationStatus, MessageDraft, new_id
 from storage.schema import OutputTokensRow
 from storage.store import Store
-from tests.storage.helpers import begin, draft, finish
+from tests.storage.helpers import SAMPLING, begin, draft, finish
 
 ENDED = [status for status in GenerationStatus if not status.is_open]
 
@@ -39,6 +39,14 @@ def test_running_names_the_model_and_its_revision(store: Store, owner: str) -> N
     assert running.started_at <= datetime.now(UTC)
     assert store.mark_running(owner, generation.id, "openai/gpt-oss-20b", "abc123") == running
     assert store.get_generation(owner, generation.id) == running
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, 2**53 - 1), (5, 5), (0, 0)])
+def test_a_seed_that_was_drawn_is_kept_and_one_that_was_asked_for_stays(
+    store: Store, owner: str, asked: int | None, kept: int
+) -> None:
+    generation = begin(store, owner, sampling=replace(SAMPLING, seed=asked)).generation
+    assert store.mark_running(owner, generation.id, "demo", "r1", 2**53 - 1).seed == kept
 
 
 def test_progress_chains_the_messages_and_moves_the_leaf(store: Store, owner: str) -> None:

@@ -52,7 +52,7 @@ BY_ID: dict[str, Case] = {
 }
 """Methods that take the id of something."""
 
-BY_OWNER = {"list_conversations", "get_preferences", "update_preferences"}
+BY_OWNER = {"list_conversations", "get_preferences", "update_preferences", "find_turn"}
 """Methods that take the owner alone; each has a test of its own below."""
 
 WITHOUT_OWNER = {"open", "close", "user_for_identity"}

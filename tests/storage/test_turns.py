@@ -70,6 +70,18 @@ def test_the_same_client_id_gives_the_same_turn_and_writes_nothing(store: Store,
     assert begin(store, owner, client_id="abc").generation.status is GenerationStatus.FINISHED
 
 
+def test_a_turn_is_found_by_its_client_id_and_only_by_its_owner(
+    store: Store, owner: str, stranger: str
+) -> None:
+    turn = begin(store, owner, client_id="abc")
+    found = store.find_turn(owner, "abc")
+    assert found is not None
+    assert (found.generation, found.user_message) == (turn.generation, turn.user_message)
+    assert found.existing
+    assert store.find_turn(owner, "abd") is None
+    assert store.find_turn(stranger, "abc") is None
+
+
 def test_a_client_id_is_of_one_owner(store: Store, owner: str, stranger: str) -> None:
     mine = begin(store, owner, client_id="abc")
     theirs = begin(store, stranger, client_id="abc")
