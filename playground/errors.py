@@ -20,6 +20,7 @@ from storage import errors as storage
 
 log = logging.getLogger(__name__)
 
+NAME_CHARS = 60
 INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
 
@@ -59,6 +60,11 @@ def not_found() -> PlaygroundError:
 def body_too_large() -> PlaygroundError:
     """The answer to a request that sends too much."""
     return PlaygroundError("body_too_large", "This request is larger than 2 MB.", status=413)
+
+
+def method_not_allowed() -> PlaygroundError:
+    """The answer to a method that an address does not take."""
+    return PlaygroundError("method_not_allowed", "This address does not take that method.", status=405)
 
 
 def not_an_object() -> PlaygroundError:
@@ -111,7 +117,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     known = {
         404: not_found(),
-        405: PlaygroundError("method_not_allowed", "This address does not take that method.", status=405),
+        405: method_not_allowed(),
         413: body_too_large(),
         400: not_an_object(),
     }.get(status)
@@ -132,10 +138,10 @@ def validation_error(faults: object) -> PlaygroundError:
     fault = faults[0] if isinstance(faults, list) and faults else {}
     kind = str(fault.get("type", ""))
     location = fault.get("loc", ())
-    names = [str(part) for part in location[1:]] if isinstance(location, tuple) else []
-    if kind == "json_invalid" or not names:
+    if kind == "json_invalid" or not isinstance(location, tuple) or len(location) < 2:
         return not_an_object()
-    name = ".".join(names)
+    name = str(location[1])  # all bodies are flat: what follows names a kind of number
+    name = name if len(name) <= NAME_CHARS else name[:NAME_CHARS] + "…"
     if kind == "string_unicode":
         return PlaygroundError("invalid_text", f"{name} holds a broken character.", param=name)
     sentence = {

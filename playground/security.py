@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Collection
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playground.errors import PlaygroundError, body_too_large, not_found
+from playground.errors import PlaygroundError, body_too_large, method_not_allowed, not_found
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -83,7 +83,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self.allowed:
-            host = urlsplit("//" + Headers(scope=scope).get("host", "").lower())
+            host = _split("//" + Headers(scope=scope).get("host", "").lower())
             if host.netloc not in self.allowed and (host.hostname or "") not in self.allowed:
                 error = PlaygroundError("invalid_host", "This server does not answer under that name.")
                 await error.response()(scope, receive, send)
@@ -117,8 +117,16 @@ class OriginCheck:
         origin = headers.get("origin")
         if origin is None:
             return True
-        netloc = urlsplit(origin.lower()).netloc
+        netloc = _split(origin.lower()).netloc
         return bool(netloc) and (netloc == headers.get("host", "").lower() or netloc in self.own_hosts)
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address that a stranger sent; all of them empty where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class BodyLimits:
@@ -161,7 +169,7 @@ class BodyLimits:
 
 
 class Surface:
-    """Answers 404 outside of ``OPEN_PATHS``.
+    """Answers 404 outside of ``OPEN_PATHS``, and 405 to whatever would change something outside of the API.
 
     Gradio's queue, uploads and files do not know who asks, and the page uses none of them.
     """
@@ -175,6 +183,10 @@ class Surface:
                 await not_found().response()(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008})
+            return
+        changes = scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}
+        if changes and not scope["path"].startswith("/api/"):
+            await method_not_allowed().response()(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

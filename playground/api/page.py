@@ -60,7 +60,7 @@ def _model(state: EngineHealth) -> views.Json:
     return {**views.model(state), "suggestions": suggestions(state)}
 
 
-@health_router.get("/healthz")
+@health_router.api_route("/healthz", methods=["GET", "HEAD"])
 async def health(engine: EngineDep) -> views.Json:
     """200 while this process can serve pages, whatever the model does."""
     state = engine.health()

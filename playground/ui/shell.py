@@ -11,9 +11,9 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.routing import Mount
 
+from playground import errors
 from playground.ui.theme import build_theme
 
 TITLE = "gpt-oss Playground"
@@ -53,13 +53,7 @@ async def _mount_in_loop(app: FastAPI, blocked_paths: list[str]) -> None:
     _mount(app, blocked_paths)
 
 
-async def _favicon(_: Request) -> FileResponse:
-    """Browsers ask for this address before the head has named the icon."""
-    return FileResponse(_STATIC / "favicon.svg", media_type="image/svg+xml")
-
-
 def _mount(app: FastAPI, blocked_paths: list[str]) -> None:
-    app.add_route("/favicon.ico", _favicon)
     gr.mount_gradio_app(
         app,
         build_shell(),
@@ -77,6 +71,9 @@ def _mount(app: FastAPI, blocked_paths: list[str]) -> None:
         allowed_paths=[],
         blocked_paths=blocked_paths,
     )
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            errors.install(route.app)  # a file that Gradio does not have is told in the one shape, too
 
 
 def head_markup() -> str:

@@ -57,6 +57,18 @@ TURNS: list[tuple[str, dict[str, Any], str, str]] = [
     ("no text", {"text": None}, "invalid_parameter", ""),
     ("text as a number", {"text": 5}, "invalid_parameter", ""),
     ("unknown field", {"txet": "x"}, "invalid_parameter", "txet is not a parameter here."),
+    (
+        "a long unknown field",
+        {"x" * 90_000: 1},
+        "invalid_parameter",
+        "x" * 60 + "… is not a parameter here.",
+    ),
+    (
+        "endless temperature",
+        {"temperature": float("-inf")},
+        "invalid_parameter",
+        "temperature is not valid: input should be a finite number.",
+    ),
     ("hot", {"temperature": 2.1}, "invalid_parameter", ""),
     ("cold", {"temperature": -0.1}, "invalid_parameter", ""),
     ("temperature as text", {"temperature": "1"}, "invalid_parameter", ""),

@@ -25,6 +25,7 @@ ROUTES = {
     ("GET", "/api/preferences"): OWN,
     ("PATCH", "/api/preferences"): OWN,
     ("GET", "/healthz"): PUBLIC,
+    ("HEAD", "/healthz"): PUBLIC,
     ("GET", "/favicon.ico"): PUBLIC,
     ("GET", "/api/conversations"): OWN,
     ("GET", "/api/conversations/{conversation_id}"): BY_ID,

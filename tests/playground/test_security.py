@@ -50,6 +50,13 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         ("POST", "/api/turns", 400),
         ("OPTIONS", "/api/turns", 405),
         ("GET", "/gradio_api/nothing", 404),
+        ("POST", "/", 405),
+        ("DELETE", "/c/0123456789abcdef", 405),
+        ("POST", "/theme.css", 405),
+        ("POST", "/healthz", 405),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/assets/nothing", 404),
+        ("GET", "/assets/..%2f..%2findex.html", 403),
     ],
 )
 async def test_every_answer_has_the_security_headers(
@@ -60,6 +67,8 @@ async def test_every_answer_has_the_security_headers(
     assert answer.status_code == status
     for name, value in HEADERS.items():
         assert answer.headers.get_list(name) == [value]
+    if status >= 400:
+        assert list(answer.json()) == ["error"]
     assert "server" not in answer.headers
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
@@ -67,6 +76,7 @@ async def test_every_answer_has_the_security_headers(
 FOREIGN: list[dict[str, str]] = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
+    {"origin": "http://["},
     {"origin": ""},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
@@ -139,6 +149,7 @@ async def test_only_the_named_hosts_are_served(tmp_path: Path) -> None:
             ("chat.example.org", 200),
             ("localhost:7860", 200),
             ("evil.example", 400),
+            ("[", 400),
             ("chat.example.org.evil.example", 400),
         ):
             answer = await browser.get("/healthz", headers={"host": host})
