@@ -115,6 +115,12 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers(engine: Lo
         engine.check(2029, SamplingParams(max_tokens=20))
     for number in ("2029", "20", "2048"):
         assert number in str(caught.value)
+    with pytest.raises(PromptTooLong) as caught:
+        engine.check(2048, SamplingParams(max_tokens=1))
+    assert str(caught.value) == (
+        "With this message the conversation has 2,048 tokens, and the model holds 2,048. "
+        "Shorten the message, or start a new conversation."
+    )
     with pytest.raises(PromptTooLong):
         engine.submit(request("a", prompt(1, 2029)))
     tokens, _end = await run(engine, request("a", prompt(1, 2028)))
