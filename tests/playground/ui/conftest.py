@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser import Watch, chromium_running
 from tests.playground.ui.served import Served, serving
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 TIMEOUT_MS = 15_000
 
 NewPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; every page gets a profile of its own."""
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    """One browser for all tests of this folder; every page gets a profile of its own."""
+    with chromium_running() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,19 +35,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def new_page(chromium: Browser, served: Served) -> Iterator[NewPage]:
     """Open pages of different people; afterwards none of them had a script error or left the server."""
     contexts: list[Any] = []
-    faults: list[str] = []
-
-    def watch(request: Request) -> None:
-        if not request.url.startswith((served.url, "data:", "blob:")):
-            faults.append(f"request to {request.url}")
+    watch = Watch(served.url)
 
     def open_page(path: str = "/", **options: Any) -> Page:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", watch)
+        watch.over(page)
         page.goto(served.url + path)
         page.wait_for_selector("html[data-pg-ready]")
         return page
@@ -67,7 +50,7 @@ def new_page(chromium: Browser, served: Served) -> Iterator[NewPage]:
     yield open_page
     for context in contexts:
         context.close()
-    assert faults == []
+    assert watch.faults() == []
 
 
 @pytest.fixture

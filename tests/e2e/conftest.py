@@ -1,0 +1,112 @@
+"""The real application on the demonstration model, and a Chromium that visits it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.browser import Watch, chromium_running
+from tests.e2e.served_app import ServedApp
+
+TIMEOUT_MS = 30_000
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+Visit = Callable[..., Page]
+Picture = Callable[[Page, str], None]
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of this folder; every visitor has a profile of their own."""
+    expect.set_options(timeout=TIMEOUT_MS)
+    with chromium_running() as browser:
+        yield browser
+    expect.set_options(timeout=5_000)
+
+
+@pytest.fixture(scope="package")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApp]:
+    """The application with its model ready; tests share it, each as other people."""
+    served = ServedApp(tmp_path_factory.mktemp("app"))
+    try:
+        served.start()
+        yield served
+        served.stop()
+    finally:
+        served.kill()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """What the pages of this test may not do; checked when it ends."""
+    return Watch("")
+
+
+@pytest.fixture
+def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Browsers of different people."""
+    contexts: list[BrowserContext] = []
+
+    def make(**options: Any) -> BrowserContext:
+        context = chromium.new_context(**{**DESKTOP, **options})
+        context.set_default_timeout(TIMEOUT_MS)
+        context.route("**/api/turns", _greedily)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def visit(new_context: Callable[..., BrowserContext], watch: Watch) -> Iterator[Visit]:
+    """Open a page as somebody new: ``visit(app)``, ``visit(app, "/c/x", color_scheme="dark")``.
+
+    With ``context`` the page is another tab of somebody who is here already.
+    """
+
+    def open_page(
+        app: ServedApp, path: str = "/", context: BrowserContext | None = None, **options: Any
+    ) -> Page:
+        watch.origin = app.url
+        page = (context or new_context(**options)).new_page()
+        watch.over(page)
+        page.goto(app.url + path)
+        page.wait_for_selector("html[data-pg-ready]")
+        return page
+
+    yield open_page
+    assert watch.faults() == []
+
+
+@pytest.fixture
+def page(app: ServedApp, visit: Visit) -> Page:
+    """The empty page of a new visitor."""
+    return visit(app)
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest, tmp_path: Path) -> Picture:
+    """Take a screenshot, as ``--pictures`` says or into the test's folder."""
+    folder: Path = request.config.getoption("--pictures") or tmp_path
+
+    def take(page: Page, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.evaluate("document.fonts.ready")
+        page.screenshot(path=folder / f"{name}.png", animations="disabled", caret="hide")
+
+    return take
+
+
+def _greedily(route: Route) -> None:
+    """Ask for the most likely tokens, so that a right answer does not hang on luck."""
+    body = route.request.post_data_json
+    assert isinstance(body, dict)
+    route.continue_(post_data=json.dumps({**body, "temperature": 0}))
