@@ -77,13 +77,22 @@ def plain_errors(folder: Path) -> Iterator[None]:
         raise _told(error, folder) from error
 
 
+def _error_of_system(code: int | None) -> StorageError:
+    """The error for one of the system's numbers."""
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull()
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+        return StorageError("The data folder cannot be written to. Check its rights, or choose another one.")
+    return StorageError()
+
+
 def _told(error: Exception, folder: Path) -> StorageError:
     """Unwrap SQLAlchemy's error and choose ours."""
     cause = error.orig if isinstance(error, StatementError) else error
     if isinstance(cause, sqlite3.Error):
         return error_of_sqlite(getattr(cause, "sqlite_errorcode", 0), free_bytes(folder))
     if isinstance(cause, OSError):
-        return StorageFull() if cause.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError()
+        return _error_of_system(cause.errno)
     if isinstance(cause, (LookupError, ValueError, TypeError, OverflowError)):
         return InvalidValue()  # a value that its column's type refused
     return StorageError()
