@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from playground.errors import PlaygroundError
 
 TITLE_CHARS = 60
@@ -11,9 +13,10 @@ def check_message(text: str, limit: int) -> str:
     """The message as it will be stored.
 
     Raises:
-        PlaygroundError: it is empty, holds nothing but white space, is too long or is not valid Unicode.
+        PlaygroundError: it shows nothing (empty, white space, zero-width characters), is too long or is not
+            valid Unicode.
     """
-    if not text.strip():
+    if not any(is_visible(character) for character in text):
         raise PlaygroundError("empty_message", "Write a message first.", param="text")
     if len(text) > limit:
         raise PlaygroundError(
@@ -23,6 +26,11 @@ def check_message(text: str, limit: int) -> str:
         )
     check_unicode(text, "text", "message")
     return text
+
+
+def is_visible(character: str) -> bool:
+    """False for white space and for format characters such as the zero-width space."""
+    return not character.isspace() and unicodedata.category(character) != "Cf"
 
 
 def check_unicode(text: str, param: str, noun: str) -> None:

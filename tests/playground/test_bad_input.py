@@ -44,6 +44,7 @@ TURNS: list[tuple[str, dict[str, Any], str, str]] = [
     ("empty", {"text": ""}, "empty_message", "Write a message first."),
     ("white space", {"text": " \n\t\u2003 "}, "empty_message", "Write a message first."),
     ("100,000 spaces", {"text": " " * 100_000}, "empty_message", "Write a message first."),
+    ("zero-width characters", {"text": "\u200b\ufeff \u2060"}, "empty_message", "Write a message first."),
     (
         "too long",
         {"text": "x" * 1001},
