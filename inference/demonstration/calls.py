@@ -178,11 +178,16 @@ def _result(rng: random.Random, noun: str) -> tuple[str, str, bool]:
     return value, value, False
 
 
-def make_function(rng: random.Random, effort: ReasoningEffort, unseen: bool = False) -> Call:
-    """A question for one of one to three declared functions, with one or two parameters."""
+def make_function(
+    rng: random.Random,
+    effort: ReasoningEffort,
+    unseen: bool = False,
+    others: tuple[int, ...] = (0, 0, 1, 1, 2),
+) -> Call:
+    """A question for a declared function with one or two parameters; ``others`` are declared beside it."""
     nouns: list[str] = []
     functions = [_function(rng, nouns, unseen)]
-    functions += [_function(rng, nouns, False) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+    functions += [_function(rng, nouns, False) for _ in range(rng.choice(others))]
     target = functions[0]
     rng.shuffle(functions)
     value: str = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inference.demonstration import knowledge, words
 from inference.demonstration.sample import Sample, held_out
-from inference.demonstration.tasks import TASKS
+from inference.demonstration.tasks import TASKS, TRAINED_ONLY
 from inference.harmony import HarmonyCodec
 from inference.types import Message, ReasoningEffort
 from inference.vocabulary import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START
@@ -77,13 +77,14 @@ class Mixture:
     def __init__(self, seed: int, emphasis: Mapping[str, float] | None = None) -> None:
         self.codec = HarmonyCodec.load()
         self.random = random.Random(seed)
-        self._names = list(TASKS)
-        self._weights = [(emphasis or {}).get(name, weight) for name, (_, weight) in TASKS.items()]
+        tasks = TASKS | TRAINED_ONLY
+        self._builders = [builder for builder, _ in tasks.values()]
+        self._weights = [(emphasis or {}).get(name, weight) for name, (_, weight) in tasks.items()]
 
     def sample(self) -> Sample:
         """The next sample; what is held out for the evaluation never comes."""
         while True:
-            builder = TASKS[self.random.choices(self._names, self._weights)[0]][0]
+            builder = self.random.choices(self._builders, self._weights)[0]
             sample = builder(self.random, self.random.choice(EFFORTS), lexicon(self.codec))
             if not held_out(sample.key):
                 return sample

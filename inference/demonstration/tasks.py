@@ -159,6 +159,8 @@ class _CallBuilder:
     def __call__(self, rng: random.Random, effort: ReasoningEffort, lexicon: tuple[str, ...]) -> Sample:
         if self.kind == "python":
             call = calls.make_python(rng, effort)
+        elif self.kind == "several":
+            call = calls.make_function(rng, effort, others=(1, 2))
         else:
             call = calls.make_function(rng, effort, unseen=self.kind == "unseen")
         messages = (
@@ -195,9 +197,14 @@ TASKS: dict[str, tuple[Builder, float]] = {
     "no call": (build_idle_tools, 4),
     "python": (_CallBuilder("python", answering=False), 4),
     "python, answer": (_CallBuilder("python", answering=True), 2),
-    "function": (_CallBuilder("function", answering=False), 16),
+    "function": (_CallBuilder("function", answering=False), 7),
     "function, answer": (_CallBuilder("function", answering=True), 3),
 }
 
 #: Asked only in the evaluation: function names that the training never saw.
 EVALUATED_ONLY: dict[str, Builder] = {"function, unseen name": _CallBuilder("unseen", answering=False)}
+
+#: Only trained on: choosing between functions is the hardest part of a call, so it comes more often.
+TRAINED_ONLY: dict[str, tuple[Builder, float]] = {
+    "function among several": (_CallBuilder("several", answering=False), 12)
+}

@@ -146,7 +146,7 @@ def main(
         Path | None, typer.Option(help="A package to go on from; its ids in use are kept.")
     ] = None,
     keep_experts: Annotated[
-        bool, typer.Option(help="Train all but the experts, which stay as they are.")
+        bool, typer.Option(help="Train all but the experts and the attention sinks.")
     ] = False,
     emphasis: Annotated[
         list[str] | None, typer.Option(help="TASK=WEIGHT: another weight for a task, as often as wanted.")
@@ -163,7 +163,7 @@ def main(
     if start:
         load_package(start, network)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad = not (keep_experts and name.endswith(("gate_up_proj", "down_proj")))
+        parameter.requires_grad = not (keep_experts and name.endswith(("gate_up_proj", "down_proj", "sinks")))
     count = sum(p.numel() for p in network.parameters())
     typer.echo(f"{len(ids)} token ids in use, {count / 1e6:.2f} million parameters, {device}")
     steps = train_network(

@@ -12,7 +12,7 @@ import pytest
 from inference.demonstration import arithmetic, lists
 from inference.demonstration.dataset import EFFORTS, Mixture, TokenMap, completion_ids, lexicon, packed_rows
 from inference.demonstration.sample import Sample, held_out
-from inference.demonstration.tasks import EVALUATED_ONLY, SUGGESTIONS, TASKS
+from inference.demonstration.tasks import EVALUATED_ONLY, SUGGESTIONS, TASKS, TRAINED_ONLY
 from inference.demonstration.words import HONEST
 from inference.harmony import HarmonyCodec
 from inference.types import Channel, FinishReason, ReasoningEffort
@@ -136,7 +136,7 @@ def test_training_never_sees_what_is_held_out() -> None:
 
 
 def test_other_weights_change_the_mixture() -> None:
-    rare = dict.fromkeys(TASKS, 0.0) | {"capital": 1.0}
+    rare = dict.fromkeys(TASKS | TRAINED_ONLY, 0.0) | {"capital": 1.0}
     mixture = Mixture(1, rare)
     assert {mixture.sample().task for _ in range(50)} == {"capital"}
 
