@@ -20,6 +20,8 @@ export class Chat {
     this.unfollow = () => {};
     this.loading = null;
     this.pending = null;
+    /** @type {string|null} the last message that stands here */
+    this.leaf = null;
   }
 
   /** @param {string|null} id @param {boolean} [push] change the address, too */
@@ -38,6 +40,7 @@ export class Chat {
     try {
       const { conversation, messages, generations } = await api.conversation(id, loading.signal);
       this.store.set({ title: conversation.title, view: "open" });
+      this.leaf = messages.at(-1)?.id ?? null;
       const reply = this.transcript.show(messages, generations);
       if (reply) this.attach(reply);
     } catch (error) {
@@ -88,12 +91,15 @@ export class Chat {
         client_id: this.clientId(text, conversationId, parentId),
       });
       this.pending = null;
-      this.accepted(turn, question, conversationId);
+      this.accepted(turn, question, conversationId, parentId !== null);
       return true;
     } catch (error) {
       question.remove();
       if (error.status === 503 || error.status === 0) this.recheck();
+      // Another tab asked here first: show what it asked.
+      if (error.code === "conflict" && this.store.get().conversationId === conversationId) this.reload();
       if (wasEmpty && this.store.get().conversationId === conversationId) this.transcript.empty();
+      if (error.status === 404) error.message = "This conversation was deleted meanwhile. Start a new one to send this.";
       throw error;
     } finally {
       this.store.set({ sending: false });
@@ -109,12 +115,19 @@ export class Chat {
     return this.pending.id;
   }
 
-  accepted({ conversation, user_message: message, generation }, question, askedIn) {
+  accepted({ conversation, user_message: message, generation }, question, askedIn, branched) {
     this.listChanged({ ...conversation, running_generation_id: generation.id });
     if (this.store.get().conversationId !== askedIn || !question.isConnected) return;
     question.classList.remove("pg-pending");
     if (askedIn === null) router.push(conversation.id);
     this.store.set({ conversationId: conversation.id, title: conversation.title, view: "open" });
+    const missed = askedIn !== null && message.parent_id !== this.leaf && !branched;
+    this.leaf = message.id;
+    if (missed) {
+      // Another tab went on with this conversation meanwhile.
+      this.reload();
+      return;
+    }
     const reply = this.transcript.addReply(generation, message);
     reply.wait(null);
     this.attach(reply);
@@ -133,6 +146,8 @@ export class Chat {
   }
 
   event(reply, name, data) {
+    if (name === "message_end") this.leaf = data.id;
+    if (name === "snapshot") this.leaf = data.messages.at(-1)?.id ?? this.leaf;
     if (name === "finish") this.ended(reply, data);
     else reply.event(name, data);
   }

@@ -4,6 +4,7 @@ import { count, isDemo, modelName } from "./format.js";
 
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
+const PENDING = "Your message goes out as soon as the model is ready. Type to hold it back.";
 
 export class Composer {
   /**
@@ -17,6 +18,8 @@ export class Composer {
     this.store = store;
     this.on = on;
     this.error = "";
+    /** Enter was pressed while the model was on its way: the text goes out when it is there. */
+    this.pending = false;
     this.draftKey = null;
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -24,7 +27,8 @@ export class Composer {
     });
     this.input.addEventListener("input", () => this.edited());
     this.input.addEventListener("keydown", (event) => this.key(event));
-    this.stop.addEventListener("click", () => on.stop());
+    // Stop appears where Send was: the second click of a double click is not meant for it.
+    this.stop.addEventListener("click", (event) => event.detail > 1 || on.stop());
     for (const radio of this.efforts) radio.addEventListener("change", () => radio.checked && on.effort(radio.value));
     // A click beside the text means the text.
     this.form.addEventListener("pointerdown", (event) => {
@@ -45,6 +49,7 @@ export class Composer {
   }
 
   edited() {
+    this.pending = false;
     this.setError("");
     const text = this.input.value;
     try {
@@ -96,7 +101,13 @@ export class Composer {
 
   async submit() {
     const text = this.input.value;
-    if (this.blocked() !== null || this.store.get().running) return;
+    if (this.store.get().running) return;
+    if (this.blocked() !== null) {
+      this.pending = this.onItsWay() && text.trim() !== "" && this.tooLong() === null;
+      this.draw();
+      return;
+    }
+    this.pending = false;
     if (!text.trim()) {
       if (text) this.setError("Write a message first.");
       return;
@@ -129,6 +140,13 @@ export class Composer {
     this.draw();
   }
 
+  /** @returns {boolean} whether a model will be ready without anybody's doing */
+  onItsWay() {
+    const { ready, model, view, connection } = this.store.get();
+    if (!ready || connection === "offline" || ["loading", "missing", "error"].includes(view)) return false;
+    return model.active?.stage !== "ready" && (model.active ?? model.target)?.stage !== "failed";
+  }
+
   /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
   blocked() {
     const { ready, model, sending, view, connection } = this.store.get();
@@ -136,7 +154,7 @@ export class Composer {
     if (view === "loading" || view === "missing" || view === "error") return "";
     if (connection === "offline") return "You are offline. Your text is kept.";
     const active = model.active;
-    if (active?.stage !== "ready") return waiting(active ?? model.target);
+    if (active?.stage !== "ready") return this.pending ? PENDING : waiting(active ?? model.target);
     return sending ? "" : this.tooLong();
   }
 
@@ -153,9 +171,13 @@ export class Composer {
     const { running, preferences, connection } = this.store.get();
     const blocked = this.blocked();
     const offer = this.input.value.trim() !== "";
+    if (this.pending && blocked === null) {
+      this.submit();
+      return;
+    }
     this.send.hidden = Boolean(running);
     this.stop.hidden = !running;
-    this.send.disabled = blocked !== null || !offer;
+    this.send.disabled = (blocked !== null && !this.onItsWay()) || !offer;
     for (const radio of this.efforts) radio.checked = radio.value === preferences.effort;
     const words = this.error || (connection === "reconnecting" ? "Connection lost. Trying again…" : "") || blocked || "";
     if (this.hint.textContent !== words) this.hint.textContent = words;

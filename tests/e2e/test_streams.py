@@ -80,6 +80,30 @@ def test_two_tabs_of_one_person_show_the_same_reply(app: ServedApp, page: Page, 
     for tab in (page, other):
         answered(tab)
         expect(tab.get_by_test_id("answer")).to_have_text(SORTED)
+    ask(other, "What is 12 + 30?", effort="medium")
+    answered(other, replies=2)
+    ask(page, "Add 5 to that.")
+    answered(page, replies=3)
+    expect(page.get_by_test_id("user-message")).to_have_text(
+        [LONG_QUESTION, "What is 12 + 30?", "Add 5 to that."]
+    )
+    expect(page.get_by_test_id("answer").last).to_contain_text("47")
+
+
+def test_a_double_click_on_send_does_not_stop_the_reply(page: Page) -> None:
+    ask(page, "Hello!")
+    answered(page)
+    page.get_by_test_id("composer-input").fill("What is 347 + 586?")
+    send = page.get_by_test_id("send").bounding_box()
+    assert send is not None
+    page.mouse.move(send["x"] + 20, send["y"] + 20)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    answered(page, replies=2)
+    expect(page.get_by_test_id("reply").last).to_have_attribute("data-status", "finished")
 
 
 def test_a_server_that_was_killed_comes_back_with_the_conversation_and_the_text_so_far(
