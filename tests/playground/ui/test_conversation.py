@@ -149,17 +149,23 @@ def test_a_refusal_keeps_the_text(served: Served, page: Page) -> None:
     expect(page.get_by_test_id("suggestion").first).to_be_visible()
 
 
-def test_without_a_ready_model_one_can_type_but_not_send(served: Served, new_page: NewPage) -> None:
+def test_what_is_sent_too_early_goes_out_when_the_model_is_ready(served: Served, new_page: NewPage) -> None:
     served.engine.ready = False
     page = new_page()
-    box = page.get_by_test_id("composer-input")
+    box, hint = page.get_by_test_id("composer-input"), page.get_by_test_id("composer-hint")
     box.fill("Waiting for you")
-    expect(page.get_by_test_id("composer-hint")).to_contain_text("you can already type")
-    expect(page.get_by_test_id("send")).to_be_disabled()
+    expect(hint).to_contain_text("you can already type")
     box.press("Enter")
-    expect(box).to_have_value("Waiting for you")
+    expect(hint).to_contain_text("goes out as soon as the model is ready")
+    box.press_sequentially(" all")  # typing on holds it back
+    expect(hint).to_contain_text("you can already type")
+    page.get_by_test_id("send").click()
+    expect(hint).to_contain_text("goes out as soon as the model is ready")
+    expect(box).to_have_value("Waiting for you all")
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
     served.engine.ready = True
-    expect(page.get_by_test_id("send")).to_be_enabled()
+    expect(page.get_by_test_id("user-message")).to_have_text("Waiting for you all")
+    expect(box).to_have_value("")
 
 
 def test_shift_enter_breaks_and_a_composition_does_not_send(page: Page) -> None:
