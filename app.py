@@ -17,7 +17,7 @@ from playground.settings import Settings, SettingsError, load_settings, quiet_li
 
 # Importing torch holds the interpreter for seconds. The first page goes before it, if one is asked for soon.
 WAIT_FOR_PAGE_SECONDS = 1.5
-ASSETS_SECONDS = 0.7
+ASSETS_SECONDS = 1.5
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
