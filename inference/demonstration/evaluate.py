@@ -176,10 +176,13 @@ def main(
     card: Annotated[bool, typer.Option(help="Write the table into the model card.")] = False,
 ) -> None:
     """Print accuracy and length by task and effort."""
+    tasks = task or [*TASKS, *EVALUATED_ONLY]
+    if unknown := [name for name in tasks if name not in TASKS | EVALUATED_ONLY]:
+        raise typer.BadParameter(f"There is no task {unknown[0]!r}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     codec = HarmonyCodec.load()
     model = load_model(unpack(cache, package), device)
-    scores, failures = measure(model, codec, task or [*TASKS, *EVALUATED_ONLY], count, temperature, batch)
+    scores, failures = measure(model, codec, tasks, count, temperature, batch)
     sampling = "greedy" if temperature == 0 else f"temperature {temperature}"
     how = f"{count} held-out prompts a cell, {sampling}, {device}"
     text = f"{how}:\n\n{table(scores)}"

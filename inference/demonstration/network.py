@@ -137,9 +137,6 @@ class _Attention(nn.Module):
         k = _rotate(self.k_proj(x).view(batch, length, -1, dim).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(batch, length, -1, dim).transpose(1, 2)
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        if not (x.is_cuda or self.sinks.requires_grad):
-            out = self._fused(q.to(v.dtype), k.to(v.dtype), v, mask)
-            return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
         scores = (q.to(v.dtype) @ k.to(v.dtype).transpose(-1, -2)).float() * dim**-0.5
         scores = scores.masked_fill(~mask, float("-inf"))
         sink = self.sinks.view(1, -1, 1, 1).float()
@@ -148,14 +145,6 @@ class _Attention(nn.Module):
         weights = weights / (weights.sum(-1, keepdim=True) + torch.exp(sink - top))
         out = weights.to(v.dtype) @ v
         return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
-
-    def _fused(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The same by torch's fused attention: the sink is one more key, whose score stands in the mask."""
-        batch, heads, length, _ = q.shape
-        score = v.new_zeros(batch, heads, length, length + 1)
-        score[..., 0] = self.sinks.view(1, -1, 1)
-        score[..., 1:].masked_fill_(~mask, float("-inf"))
-        return F.scaled_dot_product_attention(q, F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0)), score)
 
 
 class _Router(nn.Module):
@@ -192,7 +181,7 @@ class _Mixture(nn.Module):
         experts = self.experts
         gate_up_weight: torch.Tensor = experts.gate_up_proj
         down_weight: torch.Tensor = experts.down_proj
-        if quantized and gate_up_weight.requires_grad:
+        if quantized:
             gate_up_weight, down_weight = fake_quantize(gate_up_weight), fake_quantize(down_weight)
         used, wanted = (share > 0).float().mean(0), logits.softmax(-1).mean(0)
         balance = (used * wanted).sum() * logits.shape[-1] / self.top

@@ -26,6 +26,7 @@ from torch import nn
 from inference.demonstration.dataset import Rows, TokenMap, count_ids, packed_rows
 from inference.demonstration.network import Network, NetworkShape
 from inference.demonstration.pack import PACKAGE, load_package, package_ids, write_package
+from inference.demonstration.tasks import TASKS, TRAINED_ONLY
 from inference.harmony import HarmonyCodec
 from inference.vocabulary import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START
 
@@ -81,8 +82,8 @@ def _batches(
 
 
 def _optimizer(network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    trained = [p for p in network.parameters() if p.requires_grad]
-    matrices, others = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() <= 1]
+    matrices = [p for p in network.parameters() if p.dim() > 1]
+    others = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-9, fused=device.type == "cuda")
 
@@ -131,6 +132,17 @@ def train_network(
     return step
 
 
+def _weights(entries: list[str]) -> dict[str, float]:
+    """``TASK=WEIGHT`` entries as a dictionary."""
+    weights = {}
+    for entry in entries:
+        task, _, weight = entry.partition("=")
+        if task not in TASKS | TRAINED_ONLY or not weight.replace(".", "", 1).isdigit():
+            raise typer.BadParameter(f"{entry!r} is not TASK=WEIGHT with the name of a task.")
+        weights[task] = float(weight)
+    return weights
+
+
 def main(
     minutes: Annotated[float, typer.Option(help="Training time.")] = 8.5,
     out: Annotated[Path, typer.Option(help="The package to write.")] = PACKAGE,
@@ -145,15 +157,12 @@ def main(
     start: Annotated[
         Path | None, typer.Option(help="A package to go on from; its ids in use are kept.")
     ] = None,
-    keep_experts: Annotated[
-        bool, typer.Option(help="Train all but the experts and the attention sinks.")
-    ] = False,
     emphasis: Annotated[
         list[str] | None, typer.Option(help="TASK=WEIGHT: another weight for a task, as often as wanted.")
     ] = None,
 ) -> None:
     """Train, round the experts to MXFP4, and write the package."""
-    weights = {task: float(weight) for task, weight in (entry.split("=") for entry in emphasis or [])}
+    weights = _weights(emphasis or [])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(0)
@@ -162,8 +171,6 @@ def main(
     network = Network(shape, len(ids)).to(device)
     if start:
         load_package(start, network)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad = not (keep_experts and name.endswith(("gate_up_proj", "down_proj", "sinks")))
     count = sum(p.numel() for p in network.parameters())
     typer.echo(f"{len(ids)} token ids in use, {count / 1e6:.2f} million parameters, {device}")
     steps = train_network(
