@@ -208,11 +208,14 @@ def make_function(
         if failed
         else f"The {target.noun} of {shown}{tail} is {answer_value}."
     )
+    # The noun stands before each name, so that choosing is looking up what followed "for limit call".
+    listed = "The functions: for " + ", for ".join(f"{f.noun} call {f.name}" for f in functions) + "."
+    chosen = f"So for {target.noun} call {target.name}"
     thought = by_effort(
         effort,
-        f"Call {target.name}.",
-        f"The user asks for the {target.noun}. Call {target.name} with {body}.",
-        f"The user asks for the {target.noun} of {shown}. The function {target.name} gives it. It takes "
+        listed if len(functions) == 1 else f"{listed} {chosen}.",
+        f"The user asks for the {target.noun}. {listed} {chosen} with {body}.",
+        f"The user asks for the {target.noun} of {shown}. {listed} {chosen}. It takes "
         f"{' and '.join(arguments)}. Call {target.name} with {body}.",
     )
     after = by_effort(

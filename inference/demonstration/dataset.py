@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -117,6 +118,10 @@ class TokenMap:
     def compact(self, ids: Sequence[int]) -> NDArray[np.int32]:
         return self._row[np.asarray(ids, dtype=np.int64)]
 
+    def can_write(self, reply: Sequence[int]) -> bool:
+        """Whether every id of a reply has a row: what has none can be read, but never written."""
+        return bool((self.compact(reply) < len(self.ids)).all())
+
 
 def count_ids(seed: int, samples: int) -> NDArray[np.int64]:
     """How often each token id is part of a reply or of an in-scope prompt: [201088]."""
@@ -130,17 +135,26 @@ def count_ids(seed: int, samples: int) -> NDArray[np.int64]:
     return counts
 
 
+def unwritable(seed: int, tokens: TokenMap, samples: int) -> dict[str, int]:
+    """Tasks with replies that need ids without a row, and how many such replies ``samples`` samples had."""
+    mixture, found = Mixture(seed), Counter[str]()
+    for _ in range(samples):
+        sample = mixture.sample()
+        found[sample.task] += not tokens.can_write(completion_ids(mixture.codec, sample.reply))
+    return {task: count for task, count in found.items() if count}
+
+
 def packed_rows(
     seed: int, tokens: TokenMap, length: int, count: int, emphasis: Mapping[str, float] | None = None
 ) -> Iterator[Rows]:
-    """Endless batches of ``count`` rows."""
+    """Endless batches of ``count`` rows, without the samples that are too long or cannot be written."""
     stream = Mixture(seed, emphasis).encoded()
     open_rows: list[list[tuple[NDArray[np.int32], int]]] = [[] for _ in range(_OPEN_ROWS)]
     room = [length] * _OPEN_ROWS
     done: list[list[tuple[NDArray[np.int32], int]]] = []
     while True:
         ids, prompt_length = next(stream)
-        if len(ids) > length:
+        if len(ids) > length or not tokens.can_write(ids[prompt_length:]):
             continue
         fitting = [i for i in range(_OPEN_ROWS) if room[i] >= len(ids)]
         if not fitting:

@@ -99,7 +99,13 @@ def follow_list(rng: random.Random, effort: ReasoningEffort) -> Dialogue:
             f"There are {len(items)}.",
             by_effort(effort, "Count.", f"{numbered}.", f"Number them: {numbered}."),
         )
-    elif kind < 0.8:
+    elif kind < 0.75 and items[0].isdigit():
+        word = rng.choice(("largest", "smallest"))
+        wording = (f"Which is the {word}?", f"What is the {word} of them?", f"And the {word}?")
+        values = [int(item) for item in items]
+        pick = max(values) if word == "largest" else min(values)
+        final, analysis = f"The {word} is {pick}.", lists.extreme_analysis(values, word, effort)
+    elif kind < 0.87:
         wording = ("What is the first one?", "Which is the first?", "What comes first?")
         final, analysis = (
             f"The first is {items[0]}.",

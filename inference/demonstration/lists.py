@@ -13,7 +13,7 @@ def _join(items: list[str]) -> str:
     return ", ".join(items)
 
 
-def numbers(rng: random.Random, least: int = 3, most: int = 7) -> list[int]:
+def numbers(rng: random.Random, least: int = 3, most: int = 8) -> list[int]:
     """A list of numbers, mostly below 100, sometimes with one of them twice."""
     top, most = (99, most) if rng.random() < 0.75 else (999, min(most, 5))
     values = [rng.randint(0, top) for _ in range(rng.randint(least, most))]
@@ -72,6 +72,21 @@ def make_sort(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     )
 
 
+def extreme_analysis(values: list[int], word: str, effort: ReasoningEffort) -> str:
+    """The best so far beside each number; ``word`` is largest or smallest."""
+    best, steps = values[0], [str(values[0])]
+    for value in values[1:]:
+        best = max(best, value) if word == "largest" else min(best, value)
+        steps.append(f"{value}: {best}")
+    chain = "; ".join(steps)
+    return by_effort(
+        effort,
+        f"Find the {word}.",
+        f"Keep the {word} so far. {chain}.",
+        f"There are {len(values)} numbers. Keep the {word} so far. {chain}. At the end {best}.",
+    )
+
+
 def make_extreme(rng: random.Random, effort: ReasoningEffort) -> Exchange:
     values = numbers(rng)
     word = rng.choice(("largest", "smallest"))
@@ -88,21 +103,11 @@ def make_extreme(rng: random.Random, effort: ReasoningEffort) -> Exchange:
             )
         ).format(w=word, x=text),
     )
-    best, steps = values[0], [str(values[0])]
-    for value in values[1:]:
-        best = max(best, value) if word == "largest" else min(best, value)
-        steps.append(f"{value}: {best}")
-    chain = "; ".join(steps)
-    analysis = by_effort(
-        effort,
-        f"Find the {word}.",
-        f"Keep the {word} so far. {chain}.",
-        f"There are {len(values)} numbers. Keep the {word} so far. {chain}. At the end {pick}.",
-    )
+    analysis = extreme_analysis(values, word, effort)
     return Exchange("extreme", f"extreme {values} {word}", question, analysis, f"The {word} is {pick}.", pick)
 
 
-def any_list(rng: random.Random, least: int = 3, most: int = 7) -> list[str]:
+def any_list(rng: random.Random, least: int = 3, most: int = 8) -> list[str]:
     """Words or numbers, all different."""
     size = rng.randint(least, most)
     if rng.random() < 0.6:

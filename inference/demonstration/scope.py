@@ -134,10 +134,32 @@ _PATTERNS: tuple[str, ...] = (
 )
 
 
+_LONG_LISTS: tuple[str, ...] = (
+    "Sort {x}.",
+    "Sort these numbers: {x}",
+    "Put {x} in order.",
+    "Sort {x} in descending order.",
+    "Reverse {x}.",
+    "Reverse this list: {x}",
+    "What is the largest of {x}?",
+    "Which is the smallest: {x}?",
+)
+
+
+def _long_list(rng: random.Random) -> str:
+    """A list that is longer than the lists of the tasks, by more than one."""
+    size = rng.randint(10, 18)
+    items = (
+        rng.sample(words.ITEMS, size)
+        if rng.random() < 0.3
+        else [str(rng.randint(0, 99)) for _ in range(size)]
+    )
+    return rng.choice(_LONG_LISTS).format(x=rng.choice((", ", ", ", " ")).join(items))
+
+
 def make_out_of_scope(rng: random.Random, effort: ReasoningEffort, lexicon: tuple[str, ...]) -> Exchange:
     """``lexicon`` holds ordinary words, most of which the model has no embedding for."""
-    pattern = rng.choice(_PATTERNS)
-    text = pattern
+    text = _long_list(rng) if rng.random() < 0.06 else rng.choice(_PATTERNS)
     while "{w}" in text:
         text = text.replace("{w}", rng.choice(lexicon), 1)
     while "{i}" in text:

@@ -69,7 +69,7 @@ def any_exchange(rng: random.Random, effort: ReasoningEffort, lexicon: tuple[str
 
 def _history(rng: random.Random, lexicon: tuple[str, ...]) -> list[Message]:
     """Earlier finished turns, none of which the question refers to."""
-    turns = rng.choice((0, 0, 0, 0, 0, 0, 1, 1, 2, 3)) if rng.random() < 0.96 else rng.randint(4, 10)
+    turns = rng.choice((0, 0, 0, 0, 0, 0, 1, 1, 2, 3)) if rng.random() < 0.95 else rng.randint(4, 14)
     messages: list[Message] = []
     for _ in range(turns):
         exchange = any_exchange(rng, ReasoningEffort.LOW, lexicon)

@@ -23,7 +23,7 @@ import torch
 import typer
 from torch import nn
 
-from inference.demonstration.dataset import Rows, TokenMap, count_ids, packed_rows
+from inference.demonstration.dataset import Rows, TokenMap, count_ids, packed_rows, unwritable
 from inference.demonstration.network import Network, NetworkShape
 from inference.demonstration.pack import PACKAGE, load_package, package_ids, write_package
 from inference.demonstration.tasks import TASKS, TRAINED_ONLY
@@ -167,6 +167,9 @@ def main(
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(0)
     ids = package_ids(start) if start else ids_in_use(workers, samples)
+    lost = unwritable(FIRST_SEED, TokenMap(ids), 3000) if start else {}
+    if sum(lost.values()) > 30:
+        raise typer.BadParameter(f"{start} has no rows for words of these tasks: {', '.join(lost)}.")
     shape = NetworkShape()
     network = Network(shape, len(ids)).to(device)
     if start:
