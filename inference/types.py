@@ -104,7 +104,8 @@ class SamplingParams:
     """How the next token is chosen.
 
     ``temperature`` 0 is greedy. ``top_p`` in (0, 1]. ``seed`` fixes the random numbers of this
-    request alone. ``max_tokens`` counts every generated token, the stop token included.
+    request alone. ``max_tokens`` counts every generated token, the stop token included. ``logprobs`` asks for
+    log-probabilities: of the chosen tokens (0), or also of so many of the likeliest.
     """
 
     temperature: float = 1.0
@@ -112,6 +113,7 @@ class SamplingParams:
     max_tokens: int = 4096
     seed: int | None = None
     stop_token_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,27 @@ class TokensStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural log-probability of one token, and ``(id, logprob)`` of the likeliest ones, likeliest first.
+
+    They are of the model's own distribution, before temperature and top-p.
+    """
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TokensGenerated:
-    """One or more new token ids, in order. A stop token is included as the last id."""
+    """One or more new token ids, in order. A stop token is included as the last id.
+
+    ``logprobs`` has an entry for each id when the request asks for them, else none.
+    """
 
     request_id: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +337,8 @@ class Histogram:
 class MachineInfo:
     """What models run on: ``device`` is ``cpu`` or ``cuda``, ``name`` the device's own name.
 
-    ``free_bytes`` is what a model that is loaded now could take; ``native_mxfp4``: four-bit experts run as
-    they are stored.
+    ``free_bytes`` is what the next model may take: what is free now, and what the model in use would give
+    back. ``native_mxfp4``: four-bit experts run as they are stored.
     """
 
     device: str

@@ -21,6 +21,12 @@ from storage import errors as storage
 log = logging.getLogger(__name__)
 
 NAME_CHARS = 60
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "5"},
+    503: {"Retry-After": "5"},
+}
+"""What an answer of this status carries beside its body."""
 INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
 
@@ -40,8 +46,7 @@ class PlaygroundError(Exception):
 
     def response(self) -> JSONResponse:
         """This error as an answer."""
-        headers = {"Retry-After": "5"} if self.status in {429, 503} else None
-        return JSONResponse(self.body(), self.status, headers)
+        return JSONResponse(self.body(), self.status, HEADERS.get(self.status))
 
 
 def error_body(code: str, message: str, param: str | None = None) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from inference.types import (
@@ -22,6 +23,15 @@ from playground.runs import Run
 from storage.records import MessageDraft, new_id
 
 
+class ChannelTokens(Counter[str]):
+    """Content tokens of all replies since the start, by channel; a message counts once it is over."""
+
+    def count(self, event: MessageFinished) -> None:
+        """Take what a message that ended has to add."""
+        channel = event.message.channel
+        self["none" if channel is None else channel.value] += event.token_count
+
+
 @dataclasses.dataclass(slots=True)
 class _Growing:
     """One message while it is written; ``parts`` are its deltas."""
@@ -32,10 +42,11 @@ class _Growing:
 
 
 class Recorder:
-    """Applies stream events in order. ``clock`` is a monotonic clock in seconds."""
+    """Applies stream events in order. ``tokens`` counts for all replies; ``clock`` is monotonic seconds."""
 
-    def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, run: Run, tokens: ChannelTokens, clock: Callable[[], float] = time.monotonic) -> None:
         self._run = run
+        self._tokens = tokens
         self._clock = clock
         self._messages: list[_Growing] = []
         self.reasoning_seconds = 0.0
@@ -76,6 +87,7 @@ class Recorder:
         )
 
     def _finish(self, event: MessageFinished) -> None:
+        self._tokens.count(event)
         growing = self._messages[event.index]
         shown = "".join(growing.parts)
         growing.parts.clear()

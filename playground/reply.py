@@ -26,7 +26,7 @@ from inference.types import (
     Usage,
 )
 from playground.errors import INTERNAL_SENTENCE
-from playground.recorder import Recorder
+from playground.recorder import ChannelTokens, Recorder
 from playground.runs import Run
 from storage.errors import StorageError
 from storage.records import GenerationRecord, GenerationStatus
@@ -57,13 +57,13 @@ class Outcome:
 
 
 class Reply:
-    """The state of one running generation."""
+    """The state of one running generation; ``tokens`` counts what all of them write."""
 
-    def __init__(self, run: Run, generation: GenerationRecord, store: Store) -> None:
+    def __init__(self, run: Run, generation: GenerationRecord, store: Store, tokens: ChannelTokens) -> None:
         self._run = run
         self._generation = generation
         self._store = store
-        self._recorder = Recorder(run)
+        self._recorder = Recorder(run, tokens)
         self._output_ids: list[int] = []
         self._changed = asyncio.Event()
 

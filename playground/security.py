@@ -47,7 +47,8 @@ HEADERS = {
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
 OPEN_PATHS = re.compile(
-    r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|favicon\.ico|healthz)?\Z", re.DOTALL
+    r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|favicon\.ico|healthz|metrics)?\Z",
+    re.DOTALL,
 )
 BODY_BYTES = 2_000_000
 BODY_SECONDS = 30.0

@@ -63,6 +63,21 @@ class Settings(BaseSettings):
         description="Longest reply, in tokens, where the request names no limit.",
     )
     queue_limit: int = Field(default=32, ge=1, le=10_000, description="Replies that may wait for the model.")
+    context_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The conversation, in tokens, that a model must have room for to be listed as fitting; "
+        "empty is the model's own limit.",
+    )
+    model_choice: Literal["local", "everyone", "nobody"] = Field(
+        default="local",
+        description="Who may change the model in the page: local (only on this machine), everyone or nobody.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token that lets other machines read `/metrics`; without one they cannot.",
+    )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         default="info", description="How much the server writes: debug, info, warning, error or critical."
     )

@@ -29,6 +29,7 @@ from inference.types import (
     SamplingParams,
 )
 from playground import views
+from playground.recorder import ChannelTokens
 from playground.reply import Outcome, Reply
 from playground.runs import Run, RunRegistry
 from playground.text import check_message, title_from
@@ -77,6 +78,7 @@ class TurnService:
         self._codec = codec
         self.runs = runs
         self.limits = limits
+        self.tokens = ChannelTokens()
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
 
@@ -212,7 +214,7 @@ class TurnService:
         request = GenerationRequest(
             generation.id, prompt_ids, sampling, user_key=run.owner_id, model=generation.model
         )
-        reply = Reply(run, generation, self._store)
+        reply = Reply(run, generation, self._store, self.tokens)
         outcome = await reply.generate(self._engine, self._codec.parser(), request)
         if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)

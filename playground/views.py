@@ -75,14 +75,15 @@ def model(health: EngineHealth) -> Json:
     """What answers now, and what was asked for where that is another."""
     same = health.target is None or (health.active is not None and health.target.name == health.active.name)
     return {
-        "active": _status(health.active),
-        "target": None if same else _status(health.target),
+        "active": model_status(health.active),
+        "target": None if same else model_status(health.target),
         "running": health.running,
         "waiting": health.waiting,
     }
 
 
-def _status(status: ModelStatus | None) -> Json | None:
+def model_status(status: ModelStatus | None) -> Json | None:
+    """One model's progress."""
     return None if status is None else asdict(status)
 
 

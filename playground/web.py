@@ -18,7 +18,7 @@ from inference.engine import Engine
 from inference.harmony import HarmonyCodec
 from playground import errors
 from playground.accounts.identity import IdentityMiddleware
-from playground.api import conversations, generations, page, turns
+from playground.api import conversations, generations, metrics, models, page, turns
 from playground.runs import RunRegistry
 from playground.security import (
     BodyLimits,
@@ -80,10 +80,11 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.page_served = page_served
     errors.install(app)
     app.include_router(page.health_router)
+    app.include_router(metrics.router)
     app.add_api_route("/favicon.ico", _favicon, methods=["GET"])
     # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
     api = APIRouter(redirect_slashes=False)
-    for module in (page, conversations, turns, generations):
+    for module in (page, models, conversations, turns, generations):
         api.include_router(module.router)
     app.mount("/api", api)
     # Gradio's page asks for a few files of its own under /static.

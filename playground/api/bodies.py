@@ -62,6 +62,13 @@ class ConversationBody(Body):
     instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
 
 
+class ModelBody(Body):
+    """``POST /api/model``. ``even_if_too_large``: the asker knows that it may not fit, and wants it."""
+
+    name: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+    even_if_too_large: StrictBool = False
+
+
 class PreferencesBody(Body):
     """``PATCH /api/preferences``; what is left out or null stays as it is."""
 

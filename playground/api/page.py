@@ -1,11 +1,10 @@
-"""What the page needs around its conversations: start values, preferences, the model, and health."""
+"""What the page needs around its conversations: start values, preferences, and health."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from inference.types import EngineHealth
-from playground import views
+from playground import models, views
 from playground.accounts.identity import CurrentOwner
 from playground.api.bodies import INSTRUCTIONS_CHARS, TITLE_CHARS, PreferencesBody
 from playground.api.dependencies import EngineDep, SettingsDep, StoreDep
@@ -22,7 +21,7 @@ def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings:
     health = engine.health()
     return {
         "preferences": views.preferences(store.get_preferences(owner)),
-        "model": _model(health),
+        "model": models.current(health),
         "limits": {
             "max_message_chars": settings.max_message_chars,
             "max_tokens_default": settings.max_tokens_default,
@@ -32,12 +31,6 @@ def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings:
         "suggestions": suggestions(health),
         "version": VERSION,
     }
-
-
-@router.get("/model")
-async def model(engine: EngineDep) -> views.Json:
-    """What answers now and what is on its way; the same for everybody."""
-    return _model(engine.health())
 
 
 @router.get("/preferences")
@@ -53,11 +46,6 @@ def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreD
         owner, effort=body.effort, show_reasoning=body.show_reasoning, theme=body.theme
     )
     return views.preferences(changed)
-
-
-def _model(state: EngineHealth) -> views.Json:
-    """With the proposals that fit it: they change when another model answers."""
-    return {**views.model(state), "suggestions": suggestions(state)}
 
 
 @health_router.api_route("/healthz", methods=["GET", "HEAD"])

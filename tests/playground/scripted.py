@@ -14,8 +14,10 @@ from inference.errors import EngineUnavailable, PromptTooLong, QueueFull
 from inference.harmony import HarmonyCodec
 from inference.types import (
     EngineHealth,
+    EngineMetrics,
     FinishReason,
     GenerationRequest,
+    MachineInfo,
     ModelStage,
     ModelStatus,
     SamplingParams,
@@ -63,6 +65,9 @@ class ScriptedEngine:
         self.alive = True
         self.requests: list[GenerationRequest] = []
         self.closed = False
+        self.metrics: EngineMetrics | None = None
+        self.machine: MachineInfo | None = None
+        self.loads: list[str] = []
         self._cancels: dict[str, asyncio.Event] = {}
 
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
@@ -87,7 +92,7 @@ class ScriptedEngine:
         return event is not None
 
     async def load(self, model: str) -> None:
-        raise AssertionError("no test loads another model")
+        self.loads.append(model)
 
     def health(self) -> EngineHealth:
         status = ModelStatus(
@@ -100,6 +105,8 @@ class ScriptedEngine:
             running=len(self._cancels),
             waiting=0,
             queue_limit=8,
+            metrics=self.metrics,
+            machine=self.machine,
         )
 
     async def close(self) -> None:

@@ -22,6 +22,10 @@ PUBLIC, OWN, BY_ID = "the same for everybody", "about the asker only", "about on
 ROUTES = {
     ("GET", "/api/bootstrap"): OWN,
     ("GET", "/api/model"): PUBLIC,
+    ("POST", "/api/model"): PUBLIC,
+    ("GET", "/api/models"): PUBLIC,
+    ("GET", "/api/status"): PUBLIC,
+    ("GET", "/metrics"): PUBLIC,
     ("GET", "/api/preferences"): OWN,
     ("PATCH", "/api/preferences"): OWN,
     ("GET", "/healthz"): PUBLIC,
