@@ -6,6 +6,6 @@ import os
 
 os.environ["TRITON_INTERPRET"] = "1"  # before the first import of triton, which reads it once
 
-from tests.inference.kernels.interpreter import repair_dot
+from tests.inference.kernels.interpreter import repair_interpreter
 
-repair_dot()
+repair_interpreter()
