@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import GptOssConfig, GptOssForCausalLM
-from transformers.utils import logging as _transformers_logging
-from transformers.utils.quantization_config import Mxfp4Config
+from transformers import GptOssForCausalLM
 
 from inference.catalog import fits, gigabytes
 from inference.errors import ModelLoadError
-from inference.types import ModelStage, ModelStatus
+from inference.types import GenerationRequest, ModelStage, ModelStatus, SamplingParams
+from inference.worker.capacity import plan_capacity
 from inference.worker.checkpoint import Checkpoint
+from inference.worker.core import EngineCore
 from inference.worker.device import Machine
-from inference.worker.kv import Geometry, KvRows, reserved_tokens
 from inference.worker.messages import EngineConfig, Limits
-from inference.worker.network import CompactHead, LoadedModel
+from inference.worker.network import LoadedModel
+from inference.worker.pages import KvPages
+from inference.worker.plain import PlainNetwork
+from inference.worker.plain_attention import PagedKv
+from inference.worker.runner import PlainRunner
+from inference.worker.weights import Weights, model_config, read_weights
 
 logger = logging.getLogger(__name__)
 
 # transformers is only partly annotated.
 _network_class: Any = GptOssForCausalLM
-_library_log: Any = _transformers_logging
 
 Progress = Callable[[str], None]
 
 _DAMAGED = "The model's weights do not fit its configuration: the folder is damaged or not a gpt-oss model."
-_ATTENTION_BYTES = {"cpu": 256_000_000, "cuda": 2_000_000_000}
-_KV_SHARE = {"cpu": 0.25, "cuda": 0.35}  # growing a batch copies it, so less than half of what is free
+_KV_SHARE = {"cpu": 0.25, "cuda": 0.8}  # of what is free beside the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,10 @@ def load(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, progres
     progress("Checking the files")
     check_tensors(checkpoint)
     plan = make_plan(checkpoint, machine)
-    network = _read_weights(checkpoint, machine, plan, progress)
-    model = _wrap(network, checkpoint, machine, plan, engine)
+    weights = read_weights(checkpoint, machine.device, plan.dtype, progress, packed=plan.native_mxfp4)
+    model = _wrap(weights, checkpoint, machine, plan, engine)
     progress("Warming up")
-    with torch.inference_mode():
-        kv = KvRows(model.geometry, 3)
-        model.prefill(kv, [0, 0], last=True)
-        model.decode(kv, [0], [0])
+    _warm_up(model)
     return model
 
 
@@ -115,7 +113,7 @@ def check_tensors(checkpoint: Checkpoint) -> None:
         ModelLoadError: ``corrupt_model``.
     """
     try:
-        config = GptOssConfig(**{k: v for k, v in checkpoint.config.items() if k != "quantization_config"})
+        config = model_config(checkpoint)
         with torch.device("meta"):
             network = _network_class(config)
     except Exception as error:
@@ -148,97 +146,19 @@ def _is_stored(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> boo
     )
 
 
-def _read_weights(checkpoint: Checkpoint, machine: Machine, plan: Plan, progress: Progress) -> Any:
-    """transformers' model with every weight from the files, on the device, in ``plan.dtype``."""
-    options: dict[str, Any] = {}
-    if checkpoint.mxfp4:
-        options["quantization_config"] = Mxfp4Config(dequantize=not plan.native_mxfp4)
-    if machine.is_gpu:
-        options["device_map"] = {"": str(machine.device)}
-    try:
-        with _weights_progress(progress):
-            network, info = _network_class.from_pretrained(
-                checkpoint.folder,
-                dtype=plan.dtype,
-                attn_implementation="eager",
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (torch.OutOfMemoryError, MemoryError):
-        raise ModelLoadError(
-            f"There was not enough memory to load this model ({gigabytes(machine.free_bytes())} are free).",
-            "not_enough_memory",
-        ) from None
-    except SafetensorError as error:
-        raise ModelLoadError("A weight file of the model is damaged.", "corrupt_model") from error
-    # Not even one weight may be made up.
-    if info["missing_keys"] or info["mismatched_keys"] or info.get("error_msgs"):
-        logger.error("Weights were not loaded: %s %s", info["missing_keys"], info["mismatched_keys"])
-        raise ModelLoadError(_DAMAGED, "corrupt_model")
-    network.requires_grad_(False)
-    if plan.dtype == torch.float32:
-        network.float()  # unpacked experts come as bfloat16, whatever was asked for
-    return network.eval()
-
-
-@contextmanager
-def _weights_progress(progress: Progress) -> Iterator[None]:
-    """Tell ``progress`` what transformers would draw as a bar; nothing is written to the terminal."""
-    _library_log.set_verbosity_error()
-    set_hook = getattr(_library_log, "set_tqdm_hook", None)
-    if set_hook is None:  # older releases have no hook
-        _library_log.disable_progress_bar()
-        yield
-        return
-    previous = set_hook(lambda _factory, args, kwargs: _Bar(progress, *args, **kwargs))
-    try:
-        yield
-    finally:
-        set_hook(previous)
-
-
-class _Bar:
-    """Stands in for a tqdm bar over an iterable."""
-
-    def __init__(self, progress: Progress, iterable: Any = (), *_: Any, **options: Any) -> None:
-        self._progress = progress
-        self._iterable = iterable
-        total = options.get("total")
-        self._total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
-
-    def __iter__(self) -> Iterator[Any]:
-        for number, item in enumerate(self._iterable, 1):
-            self._progress(f"Loading weights {number} of {self._total}")
-            yield item
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to clean up."""
-
-    def __getattr__(self, _name: str) -> Callable[..., None]:
-        return lambda *_args, **_kwargs: None
-
-
 def _wrap(
-    network: Any, checkpoint: Checkpoint, machine: Machine, plan: Plan, engine: EngineConfig
+    weights: Weights, checkpoint: Checkpoint, machine: Machine, plan: Plan, engine: EngineConfig
 ) -> LoadedModel:
     """Put what is known about the loaded weights together; its status has no name and revision yet."""
-    config = network.config
-    windows = [config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types]
-    geometry = Geometry(
-        tuple(windows), config.num_key_value_heads, config.head_dim, plan.dtype, machine.device
+    shape, kind = weights.shape, machine.device.type
+    max_running = engine.max_running or 32
+    budget = engine.kv_budget_bytes
+    if budget is None:
+        budget = int(machine.free_bytes() * _KV_SHARE.get(kind, 0.25))
+    room = plan_capacity(shape, budget, plan.dtype.itemsize, max_running, engine.max_prefill_chunk)
+    runner = PlainRunner(
+        PlainNetwork(weights), PagedKv(shape, room.full, room.sliding, plan.dtype, machine.device)
     )
-    kind = machine.device.type
-    free = machine.free_bytes()
-    budget = (
-        int(free * _KV_SHARE.get(kind, 0.25)) if engine.kv_budget_bytes is None else engine.kv_budget_bytes
-    )
-    limits = Limits(config.vocab_size, _context_length(geometry, budget, config.max_position_embeddings))
-    max_running = engine.max_running or (32 if machine.is_gpu else 8)
     dtype = str(plan.dtype).removeprefix("torch.")
     unpacked = f"dequantised to {dtype}" if checkpoint.mxfp4 else "none"
     status = ModelStatus(
@@ -249,38 +169,23 @@ def _wrap(
         dtype=dtype,
         quantization="mxfp4" if plan.native_mxfp4 else unpacked,
         parameters=checkpoint.parameters,
-        context_length=limits.context_length,
+        context_length=room.context_length,
     )
     return LoadedModel(
         status=status,
-        limits=limits,
-        network=network,
-        geometry=geometry,
-        decode_width=max_running if machine.is_gpu else 1,
+        limits=Limits(shape.vocab, room.context_length),
+        runner=runner,
+        pages=KvPages(room.full, room.sliding, shape.window),
         max_running=max_running,
-        kv_budget=budget,
-        max_prefill_chunk=engine.max_prefill_chunk,
-        attention_heads=config.num_attention_heads,
-        attention_bytes=_ATTENTION_BYTES.get(kind, _ATTENTION_BYTES["cpu"]),
-        head=CompactHead.of(network.lm_head.weight),
+        chunk_tokens=engine.max_prefill_chunk,
+        max_pieces=1,
     )
 
 
-def _context_length(geometry: Geometry, budget: int, wanted: int) -> int:
-    """The most tokens, up to ``wanted``, that one request alone may hold within ``budget`` bytes.
-
-    Raises:
-        ModelLoadError: ``not_enough_memory``; not even a short conversation fits.
-    """
-    size = reserved_tokens(wanted)
-    if geometry.bytes_for(size) <= budget:
-        return wanted
-    smaller = [reserved for power in range(10, 31) for reserved in (2**power, 2**power * 3 // 2)]
-    best = max((reserved for reserved in smaller if geometry.bytes_for(reserved) <= budget), default=0)
-    if best == 0:
-        raise ModelLoadError(
-            "The model fits into memory, but no room is left for a conversation "
-            f"({gigabytes(geometry.bytes_for(1024))} are needed, {gigabytes(budget)} are free for it).",
-            "not_enough_memory",
-        )
-    return min(best, wanted)
+def _warm_up(model: LoadedModel) -> None:
+    """One request goes through both forward passes, and leaves nothing behind."""
+    params = SamplingParams(temperature=0, max_tokens=2)
+    core = EngineCore(model, lambda _event: None)
+    core.submit(GenerationRequest("warm-up", (0, 0), params), time.monotonic())
+    while core.busy:
+        core.step()

@@ -16,9 +16,9 @@ class Sequence:
     device and have not come back yet. The keys and values of the first ``computed`` tokens stand in the pages
     (or are being written by a forward pass that was launched). ``confirmed`` of them are known to be right.
 
-    ``full_pages[i]`` and ``sliding_pages[i]`` hold the tokens ``i * PAGE .. (i + 1) * PAGE - 1`` of the layers
-    of each kind; a page that the sliding window has left is 0 there. ``slot`` is the sequence's row in the
-    device's tables, or -1. ``cached`` counts the prompt tokens that the prefix cache had at first admission.
+    ``full_pages[i]`` and ``sliding_pages[i]`` hold the tokens ``i * PAGE .. (i + 1) * PAGE - 1`` of the
+    layers of each kind; a page that the sliding window has left is 0 there. ``slot`` is the sequence's row in
+    the device's tables, or -1. ``cached`` counts the prompt tokens that the prefix cache had at first.
     """
 
     request: GenerationRequest

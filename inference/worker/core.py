@@ -1,0 +1,273 @@
+"""The engine of one loaded model. ``step()`` is its heartbeat: plan, launch, collect, tell."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from inference.metrics import MetricsBuilder
+from inference.types import (
+    FinishReason,
+    GenerationRequest,
+    TokenEvent,
+    TokensFinished,
+    TokensGenerated,
+    TokensStarted,
+    Usage,
+)
+from inference.worker.network import LoadedModel
+from inference.worker.runner import Chosen, Launch
+from inference.worker.sampler import InvalidLogits
+from inference.worker.scheduling import Piece, Scheduler
+from inference.worker.sequence import Sequence
+
+logger = logging.getLogger(__name__)
+
+Emit = Callable[[TokenEvent], None]
+
+FAILURES = {
+    "out_of_memory": "There was not enough memory to go on with this reply. Try a shorter conversation.",
+    "invalid_logits": "The model's numbers went wrong, so this reply was stopped. Try again.",
+    "generation_failed": "Something went wrong while this reply was written. Try again.",
+}
+
+
+class DeviceLost(Exception):
+    """The GPU reported an error after which nothing more can run in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A launched pass, and what it computes: pieces of prompts, or one token of each of ``rows``."""
+
+    launch: Launch
+    pieces: tuple[Piece, ...] = ()
+    rows: tuple[Sequence, ...] = ()
+
+    @property
+    def members(self) -> list[Sequence]:
+        return [*(piece.sequence for piece in self.pieces), *self.rows]
+
+
+class EngineCore:
+    """Runs the requests of ``model``; every event goes to ``emit``."""
+
+    def __init__(self, model: LoadedModel, emit: Emit, metrics: MetricsBuilder | None = None) -> None:
+        self.model = model
+        self.metrics = metrics or MetricsBuilder()
+        self.scheduler = Scheduler(
+            model.pages,
+            max_running=model.max_running,
+            chunk_tokens=model.chunk_tokens,
+            max_pieces=model.max_pieces,
+        )
+        self._emit = emit
+        self._sequences: dict[str, Sequence] = {}
+        self._flights: deque[list[Flight]] = deque()
+
+    @property
+    def running(self) -> int:
+        """Requests that left the queue and are not finished."""
+        return self.scheduler.running
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue, those that had to step back included."""
+        return self.scheduler.waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._sequences or self._flights)
+
+    def submit(self, request: GenerationRequest, submitted: float) -> None:
+        """Put a request, which the border has checked, at the end of its user's queue."""
+        seed = request.sampling.seed
+        # 53 bits: a browser, too, can name such a number exactly when it asks for the same reply again.
+        seed = secrets.randbits(53) if seed is None else seed
+        sequence = Sequence.of(request, submitted, seed)
+        self._sequences[request.request_id] = sequence
+        self.scheduler.add(sequence)
+
+    def cancel(self, request_id: str) -> bool:
+        """End the request now, wherever it stands; False when it is not here."""
+        sequence = self._sequences.get(request_id)
+        if sequence is not None:
+            self._finish(sequence, FinishReason.CANCELLED)
+        return sequence is not None
+
+    def cancel_all(self) -> None:
+        """End every request as cancelled."""
+        for sequence in list(self._sequences.values()):
+            self._finish(sequence, FinishReason.CANCELLED)
+
+    def step(self) -> None:
+        """One step for everybody.
+
+        Raises:
+            DeviceLost: the GPU is gone; no request of this process can go on.
+        """
+        if not self.busy:
+            return
+        began = time.monotonic()
+        flights = self._launch()
+        if flights:
+            self._flights.append(flights)
+        depth = self.model.runner.depth if flights else 0
+        while len(self._flights) > depth:
+            for flight in self._flights.popleft():
+                self._land(flight)
+        self.metrics.stepped(time.monotonic() - began)
+
+    # --- launching -------------------------------------------------------------------------------
+
+    def _launch(self) -> list[Flight]:
+        plan = self.scheduler.plan()
+        for sequence in plan.failed:
+            self._finish(sequence, FinishReason.ERROR, "out_of_memory", gone=True)
+        for _ in plan.preempted:
+            self.metrics.preempted()
+        for sequence in plan.started:
+            self._tell_start(sequence)
+        flights: list[Flight] = []
+        if plan.decode:
+            flights += self._launch_rows(plan.decode)
+        if plan.prefill:
+            flights += self._launch_pieces(plan.prefill)
+        return flights
+
+    def _tell_start(self, sequence: Sequence) -> None:
+        if sequence.started is not None:
+            return  # it had to step back, and goes on
+        sequence.started = time.monotonic()
+        self.metrics.started(sequence.prompt_length, sequence.cached)
+        status, request_id = self.model.status, sequence.request.request_id
+        self._emit(TokensStarted(request_id, status.name, status.revision, sequence.seed))
+
+    def _launch_rows(self, rows: list[Sequence]) -> list[Flight]:
+        try:
+            launch = self.model.runner.decode(rows)
+        except Exception as error:
+            if _is_device_lost(error):
+                raise DeviceLost from error
+            if len(rows) == 1:
+                self._fail(rows[0], error)
+                return []
+            logger.warning("A forward pass failed; repeating it one request at a time.")
+            _release_memory()
+            return [flight for row in rows for flight in self._launch_rows([row])]
+        for row in rows:
+            row.pending += 1
+        return [Flight(launch, rows=tuple(rows))]
+
+    def _launch_pieces(self, pieces: list[Piece]) -> list[Flight]:
+        try:
+            launch = self.model.runner.prefill(pieces)
+        except Exception as error:
+            if _is_device_lost(error):
+                raise DeviceLost from error
+            if len(pieces) == 1:
+                self._fail(pieces[0].sequence, error)
+                return []
+            _release_memory()
+            return [flight for piece in pieces for flight in self._launch_pieces([piece])]
+        for piece in pieces:
+            if piece.last:
+                piece.sequence.pending += 1
+        return [Flight(launch, pieces=tuple(pieces))]
+
+    # --- landing ---------------------------------------------------------------------------------
+
+    def _land(self, flight: Flight) -> None:
+        """Wait for a pass and take what it brought."""
+        try:
+            chosen = flight.launch.collect()
+        except Exception as error:
+            if _is_device_lost(error):
+                raise DeviceLost from error
+            for sequence in flight.members:
+                self._fail(sequence, error)
+            return
+        now = time.monotonic()
+        for one in chosen:
+            one.sequence.pending -= 1
+            if self._is_here(one.sequence):
+                self._take(one, now)
+        for piece in flight.pieces:
+            if self._is_here(piece.sequence):
+                self.scheduler.confirm(piece.sequence, piece.start + piece.count)
+
+    def _is_here(self, sequence: Sequence) -> bool:
+        return self._sequences.get(sequence.request.request_id) is sequence
+
+    def _take(self, chosen: Chosen, now: float) -> None:
+        """A new token: tell it, and end the request when it was the last."""
+        sequence, token = chosen.sequence, chosen.token
+        if token is None:
+            self._fail(sequence, InvalidLogits())
+            return
+        if sequence.first_token is None:
+            sequence.first_token = now
+            self.metrics.first_token(now - sequence.submitted)
+        else:
+            self.metrics.next_tokens(now - (sequence.latest_token or now))
+        sequence.latest_token = now
+        sequence.tokens.append(token)
+        request = sequence.request
+        scores = () if chosen.logprob is None else (chosen.logprob,)
+        self._emit(TokensGenerated(request.request_id, (token,), scores))
+        self.scheduler.confirm(sequence)
+        if token in request.sampling.stop_token_ids:
+            self._finish(sequence, FinishReason.STOP)
+        elif sequence.generated >= request.sampling.max_tokens:
+            self._finish(sequence, FinishReason.LENGTH)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _fail(self, sequence: Sequence, error: Exception) -> None:
+        """This request ends with an error; the others go on."""
+        if not self._is_here(sequence):
+            return
+        code = "generation_failed"
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            code = "out_of_memory"
+        elif isinstance(error, InvalidLogits):
+            code = "invalid_logits"
+            self.model.runner.scrub(sequence)
+        logger.error("A request failed.", exc_info=error)
+        # What this pass wrote may be wrong, so it must not be found by others.
+        self.scheduler.rollback(sequence)
+        self._finish(sequence, FinishReason.ERROR, code)
+        if code == "out_of_memory":
+            _release_memory()
+
+    def _finish(
+        self, sequence: Sequence, reason: FinishReason, error_code: str | None = None, *, gone: bool = False
+    ) -> None:
+        """Give back place and pages, then tell the end. ``gone``: the scheduler has forgotten it already."""
+        if not gone:
+            self.scheduler.finish(sequence)
+        del self._sequences[sequence.request.request_id]
+        usage = Usage(sequence.prompt_length, sequence.cached, sequence.generated)
+        error = FAILURES[error_code] if error_code else None
+        request_id, timings = sequence.request.request_id, sequence.timings(time.monotonic())
+        self.metrics.ended(reason)
+        self._emit(TokensFinished(request_id, reason, usage, timings, error, error_code))
+
+
+def _is_device_lost(error: Exception) -> bool:
+    """CUDA errors other than want of memory (an assertion, an illegal access) poison the whole process."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+
+
+def _release_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,163 @@
+"""Attention over pages in plain torch operations, for every device that has no kernels of ours.
+
+Keys and values of one layer are ``[kv_heads, pages, PAGE, head_dim]`` each, so that the pages of many rows
+are gathered by one copy in the order in which they are multiplied.
+
+A row's result never depends on the rows beside it: each row has its own product, of a shape that follows from
+its own position alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference.worker.pages import PAGE
+from inference.worker.weights import Shape
+
+_ROUND = 4  # pages; rows whose lengths round up to the same number of pages are computed together
+_SCORE_BYTES = 128_000_000  # scores that are held at the same time
+
+
+class PagedKv:
+    """Keys and values of all layers. Pages are numbered separately for full and sliding layers."""
+
+    def __init__(
+        self, shape: Shape, full: int, sliding: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.shape = shape
+        sizes = [full if window is None else sliding for window in shape.windows]
+        # Zeros: what was never written is masked out, but 0 * NaN would still spoil a sum.
+        self.keys = [self._buffer(size, dtype, device) for size in sizes]
+        self.values = [self._buffer(size, dtype, device) for size in sizes]
+
+    def _buffer(self, pages: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        size = (self.shape.kv_heads, pages, PAGE, self.shape.head_dim)
+        return torch.zeros(size, dtype=dtype, device=device)
+
+    def store(self, layer: int, places: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Write ``[tokens, kv_heads, head_dim]`` to flat places (page * PAGE + offset) ``[tokens]``."""
+        count = len(places)
+        for buffer, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            buffer.view(self.shape.kv_heads, -1, self.shape.head_dim).index_copy_(
+                1, places, new[:count].transpose(0, 1)
+            )
+
+    def scrub(self, full: list[int], sliding: list[int]) -> None:
+        """Zero pages that may hold numbers that are not finite."""
+        for layer, window in enumerate(self.shape.windows):
+            pages = torch.tensor(full if window is None else sliding, device=self.keys[layer].device)
+            for buffer in (self.keys[layer], self.values[layer]):
+                buffer.index_fill_(1, pages, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Query rows that are computed together, and the pages that they see.
+
+    Either ``count`` successive tokens of one sequence (``table`` has one row), or one token of each of
+    ``count`` sequences (a row of ``table`` each). ``rows`` are their places in the batch, ``hidden`` [table
+    rows, queries, keys] says which keys each may not see.
+    """
+
+    rows: Tensor
+    table: Tensor
+    hidden: Tensor
+
+    def to(self, device: torch.device) -> Span:
+        """The same on a device."""
+        return Span(self.rows.to(device), self.table.to(device), self.hidden.to(device))
+
+
+def piece_span(start: int, count: int, first_row: int, pages: list[int], window: int | None) -> Span:
+    """``count`` tokens of one sequence from position ``start``; ``pages`` are the sequence's own."""
+    first = 0 if window is None else max(0, start - window + 1) // PAGE
+    end = -(-(start + count) // PAGE)
+    keys = torch.arange(first * PAGE, end * PAGE)[None, :]
+    queries = torch.arange(start, start + count)[:, None]
+    hidden = keys > queries
+    if window is not None:
+        hidden |= keys <= queries - window
+    rows = torch.arange(first_row, first_row + count)
+    return Span(rows, torch.tensor([pages[first:end]]), hidden[None])
+
+
+def token_spans(positions: list[int], pages: list[list[int]], window: int | None) -> list[Span]:
+    """One new token for each sequence; sequences of like length share a span."""
+    groups: dict[int, list[int]] = {}
+    firsts = [0 if window is None else max(0, position - window + 1) // PAGE for position in positions]
+    for row, position in enumerate(positions):
+        needed = position // PAGE + 1 - firsts[row]
+        size = -(-needed // _ROUND) * _ROUND if window is None else -(-window // PAGE) + 1
+        groups.setdefault(size, []).append(row)
+    return [_token_span(rows, size, positions, firsts, pages, window) for size, rows in groups.items()]
+
+
+def _token_span(
+    rows: list[int],
+    size: int,
+    positions: list[int],
+    firsts: list[int],
+    pages: list[list[int]],
+    window: int | None,
+) -> Span:
+    table = [(pages[row][firsts[row] : positions[row] // PAGE + 1] + [0] * size)[:size] for row in rows]
+    at = torch.tensor([positions[row] for row in rows])[:, None]
+    keys = torch.tensor([firsts[row] * PAGE for row in rows])[:, None] + torch.arange(size * PAGE)
+    hidden = keys > at
+    if window is not None:
+        hidden |= keys <= at - window
+    return Span(torch.tensor(rows), torch.tensor(table), hidden[:, None])
+
+
+def attend(kv: PagedKv, layer: int, queries: Tensor, spans: list[Span], sinks: Tensor) -> Tensor:
+    """``queries`` [rows, heads, head_dim] (rotated) to ``[rows, heads * head_dim]``; ``sinks`` [heads]."""
+    out = torch.zeros(queries.shape[0], queries.shape[1] * queries.shape[2], dtype=queries.dtype)
+    out = out.to(queries.device)
+    for span in spans:
+        own = queries.index_select(0, span.rows)
+        out.index_copy_(0, span.rows, _attend_span(kv, layer, own, span, sinks))
+    return out
+
+
+def _attend_span(kv: PagedKv, layer: int, queries: Tensor, span: Span, sinks: Tensor) -> Tensor:
+    shape, count = kv.shape, queries.shape[0]
+    groups, sequences = shape.heads // shape.kv_heads, span.table.shape[0]
+    tokens = count // sequences
+    flat = span.table.flatten()
+    keys, values = (
+        buffer.index_select(1, flat).view(shape.kv_heads * sequences, -1, shape.head_dim)
+        for buffer in (kv.keys[layer], kv.values[layer])
+    )
+    # [count, heads, dim] -> [kv_heads * sequences, tokens * groups, dim]
+    split = queries.view(sequences, tokens, shape.kv_heads, groups, shape.head_dim)
+    split = split.permute(2, 0, 1, 3, 4).reshape(shape.kv_heads * sequences, tokens * groups, shape.head_dim)
+    block = max(1, _SCORE_BYTES // (4 * shape.heads * sequences * keys.shape[1]))
+    parts = [
+        _softmax_product(shape, split[:, at * groups : (at + block) * groups], keys, values, span, at, sinks)
+        for at in range(0, tokens, block)
+    ]
+    made = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    made = made.view(shape.kv_heads, sequences, tokens, groups, shape.head_dim)
+    return made.permute(1, 2, 0, 3, 4).reshape(count, -1)
+
+
+def _softmax_product(
+    shape: Shape, queries: Tensor, keys: Tensor, values: Tensor, span: Span, first: int, sinks: Tensor
+) -> Tensor:
+    """Some of a span's queries ``[kv_heads * sequences, tokens * groups, dim]``, from token ``first`` on."""
+    groups, sequences = shape.heads // shape.kv_heads, span.table.shape[0]
+    count, length = queries.shape[1], keys.shape[1]
+    # Few rows would be multiplied by another routine, with other rounding, than many.
+    padded = torch.nn.functional.pad(queries, (0, 0, 0, -count % 4))
+    scores = torch.bmm(padded, keys.transpose(1, 2))[:, :count].float() * shape.head_dim**-0.5
+    scores = scores.view(shape.kv_heads, sequences, count // groups, groups, length)
+    hidden = span.hidden[:, first : first + count // groups]
+    scores = scores.masked_fill(hidden[None, :, :, None, :], float("-inf"))
+    extra = sinks.float().view(shape.kv_heads, 1, 1, groups, 1).expand(*scores.shape[:-1], 1)
+    weights = torch.softmax(torch.cat((scores, extra), dim=-1), dim=-1)[..., :-1]
+    weights = weights.reshape(-1, count, length).to(values.dtype)
+    weights = torch.nn.functional.pad(weights, (0, 0, 0, -count % 4))
+    return torch.bmm(weights, values)[:, :count]

@@ -1,0 +1,169 @@
+"""What carries out a planned step: the two forward passes, and the choice of the next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from inference.types import TokenLogprob
+from inference.worker.pages import PAGE
+from inference.worker.plain import PlainNetwork, pad_rows
+from inference.worker.plain_attention import PagedKv, Span, piece_span, token_spans
+from inference.worker.sampler import InvalidLogits, Logits, choose, logprobs
+from inference.worker.scheduling import Piece
+from inference.worker.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a forward pass brought one sequence: its next token, or ``None`` if there was nothing to choose
+    from.
+    """
+
+    sequence: Sequence
+    token: int | None
+    logprob: TokenLogprob | None = None
+
+
+class Launch(Protocol):
+    """A forward pass on its way."""
+
+    def collect(self) -> list[Chosen]:
+        """Wait for the pass, and give the next token of every sequence that got one."""
+        ...
+
+
+class Runner(Protocol):
+    """Forward passes over pages. ``depth`` is how many steps may be on their way when another is launched."""
+
+    depth: int
+
+    def prefill(self, pieces: Several[Piece]) -> Launch:
+        """Compute pieces of prompts; those that end their sequence's known tokens bring the next one."""
+        ...
+
+    def decode(self, sequences: Several[Sequence]) -> Launch:
+        """Compute the last token of each of these sequences, and choose the next."""
+        ...
+
+    def scrub(self, sequence: Sequence) -> None:
+        """The pages of this sequence may hold numbers that are not finite: make them harmless."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """What the weights and the pages hold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A pass that is over when its launch returns."""
+
+    chosen: list[Chosen]
+
+    def collect(self) -> list[Chosen]:
+        """See ``Launch``."""
+        return self.chosen
+
+
+class PlainRunner:
+    """Plain torch operations. Every pass is over when it returns."""
+
+    depth = 0
+
+    def __init__(self, network: PlainNetwork, kv: PagedKv) -> None:
+        self._network, self._kv = network, kv
+        self._device = network.weights.embedding.device
+
+    def prefill(self, pieces: Several[Piece]) -> Done:
+        """See ``Runner``. One piece after another, so that a prompt is always cut and rounded alike."""
+        with torch.inference_mode():
+            return Done([chosen for piece in pieces for chosen in self._read(piece)])
+
+    def decode(self, sequences: Several[Sequence]) -> Done:
+        """See ``Runner``."""
+        with torch.inference_mode():
+            return Done(self._write(sequences))
+
+    def scrub(self, sequence: Sequence) -> None:
+        """See ``Runner``."""
+        with torch.inference_mode():
+            self._kv.scrub(sequence.full_pages, [page for page in sequence.sliding_pages if page])
+
+    def memory_bytes(self) -> int:
+        """See ``Runner``."""
+        kept = {tensor.data_ptr(): tensor.nbytes for tensor in (*self._kv.keys, *self._kv.values)}
+        return sum(kept.values())
+
+    def _read(self, piece: Piece) -> list[Chosen]:
+        sequence, end = piece.sequence, piece.start + piece.count
+        positions = list(range(piece.start, end))
+        spans = {
+            window: [piece_span(piece.start, piece.count, 0, _pages(sequence, window), window)]
+            for window in set(self._kv.shape.windows)
+        }
+        places = {
+            window: [_place(_pages(sequence, window), position) for position in positions] for window in spans
+        }
+        hidden = self._forward(sequence.tokens[piece.start : end], positions, places, spans)
+        if end < sequence.length:
+            return []
+        return self._choose(hidden[piece.count - 1 : piece.count], [sequence])
+
+    def _write(self, sequences: Several[Sequence]) -> list[Chosen]:
+        positions = [sequence.computed - 1 for sequence in sequences]  # the plan counts the new token already
+        spans = {
+            window: token_spans(positions, [_pages(s, window) for s in sequences], window)
+            for window in set(self._kv.shape.windows)
+        }
+        places = {
+            window: [
+                _place(_pages(s, window), position) for s, position in zip(sequences, positions, strict=True)
+            ]
+            for window in spans
+        }
+        hidden = self._forward([s.tokens[-1] for s in sequences], positions, places, spans)
+        return self._choose(hidden[: len(sequences)], sequences)
+
+    def _forward(
+        self,
+        ids: list[int],
+        positions: list[int],
+        places: dict[int | None, list[int]],
+        spans: dict[int | None, list[Span]],
+    ) -> Tensor:
+        padding = [0] * (pad_rows(len(ids)) - len(ids))
+        return self._network.forward(
+            self._kv,
+            torch.tensor(ids + padding, device=self._device),
+            torch.tensor(positions + padding, device=self._device),
+            {window: torch.tensor(flat, device=self._device) for window, flat in places.items()},
+            {window: [span.to(self._device) for span in made] for window, made in spans.items()},
+        )
+
+    def _choose(self, hidden: Tensor, sequences: Several[Sequence]) -> list[Chosen]:
+        head = self._network.head
+        rows = head(hidden)
+        made = []
+        for row, sequence in zip(rows, sequences, strict=True):
+            logits = Logits(row, head.ids, head.vocab)
+            wanted = sequence.request.sampling.logprobs
+            try:
+                token = choose(logits, sequence.request.sampling, sequence.rng)
+            except InvalidLogits:
+                made.append(Chosen(sequence, None))
+                continue
+            made.append(Chosen(sequence, token, None if wanted is None else logprobs(logits, token, wanted)))
+        return made
+
+
+def _pages(sequence: Sequence, window: int | None) -> list[int]:
+    return sequence.full_pages if window is None else sequence.sliding_pages
+
+
+def _place(pages: list[int], position: int) -> int:
+    return pages[position // PAGE] * PAGE + position % PAGE

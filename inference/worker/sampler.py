@@ -1,0 +1,148 @@
+"""The choice of the next token, exact for every temperature and top-p, and log-probabilities.
+
+Each request brings its own stream of random numbers and uses one number a token, so the same seed gives the
+same tokens whatever else runs.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference.types import SamplingParams, TokenLogprob
+
+FIRST_CANDIDATES = 1024
+
+
+class InvalidLogits(Exception):
+    """The model's output holds NaN or infinity; there is nothing to choose from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """One row: float32 ``values`` [n] of ``ids`` [n] (``None``: of all ids in order).
+
+    With ``ids``, every other one of the ``vocab`` ids has the logit 0.
+    """
+
+    values: Tensor
+    ids: Tensor | None
+    vocab: int
+
+    @property
+    def others(self) -> int:
+        """How many ids have the logit 0 without being listed."""
+        return 0 if self.ids is None else self.vocab - self.values.numel()
+
+    def id_at(self, place: int) -> int:
+        """The id of a place; places from ``n`` on are the ids that are not listed, in order."""
+        if self.ids is None:
+            return place
+        if place < self.ids.numel():
+            return int(self.ids[place])
+        unlisted = torch.ones(self.vocab, dtype=torch.bool, device=self.ids.device)
+        unlisted[self.ids] = False
+        return int(unlisted.nonzero()[place - self.ids.numel(), 0])
+
+    def whole(self) -> Tensor:
+        """float32 [vocab]."""
+        if self.ids is None:
+            return self.values
+        full = torch.zeros(self.vocab, dtype=self.values.dtype, device=self.values.device)
+        return full.index_copy_(0, self.ids, self.values)
+
+
+def choose(logits: Logits, sampling: SamplingParams, rng: random.Random) -> int:
+    """Choose one id.
+
+    Temperature 0 takes the largest logit (the lowest id of equals). Otherwise one uniform number is put
+    through the inverse of the cumulative distribution, in double precision.
+
+    Raises:
+        InvalidLogits: a logit is not finite.
+    """
+    values = logits.values
+    best, place = values.max(0)
+    peak = float(best)
+    if not bool(torch.isfinite(values).all()):
+        raise InvalidLogits
+    if sampling.temperature == 0:
+        if logits.others and peak <= 0:
+            return int(logits.whole().argmax())
+        return logits.id_at(int(place))
+    if logits.others:
+        peak = max(peak, 0.0)
+    # The largest logit is taken off first: a very small temperature must not overflow.
+    weights = torch.exp((values.double() - peak) / sampling.temperature)
+    uniform = rng.random()
+    if sampling.top_p < 1:
+        return _choose_from_nucleus(logits, weights, peak, sampling, uniform)
+    sums = weights.cumsum(0)
+    if not logits.others:
+        return _invert(sums, uniform)
+    listed, each = float(sums[-1]), _zero_weight(peak, sampling.temperature)
+    point = uniform * (listed + each * logits.others)
+    if point < listed or each == 0:
+        return logits.id_at(_invert(sums, min(point / listed, 1.0)))
+    return logits.id_at(logits.values.numel() + min(int((point - listed) / each), logits.others - 1))
+
+
+def _zero_weight(peak: float, temperature: float) -> float:
+    """The weight of a logit of 0."""
+    return float(torch.exp(torch.tensor(-peak / temperature, dtype=torch.float64)))
+
+
+def _choose_from_nucleus(
+    logits: Logits, weights: Tensor, peak: float, sampling: SamplingParams, uniform: float
+) -> int:
+    zero = _zero_weight(peak, sampling.temperature) if logits.others else 0.0
+    goal = (float(weights.sum()) + zero * logits.others) * sampling.top_p
+    heavy = weights if zero == 0 else torch.where(weights > zero, weights, 0.0)
+    if zero and float(heavy.sum()) < goal:  # an id that is not listed belongs in, too
+        weights = torch.exp((logits.whole().double() - peak) / sampling.temperature)
+        kept, places = nucleus(weights, goal)
+        return int(places[_invert(kept.cumsum(0), uniform)])
+    kept, places = nucleus(heavy, goal)
+    return logits.id_at(int(places[_invert(kept.cumsum(0), uniform)]))
+
+
+def nucleus(weights: Tensor, goal: float) -> tuple[Tensor, Tensor]:
+    """The fewest heaviest entries that hold ``goal`` of the sum: their weights, heaviest first, and places.
+
+    A full sort of the vocabulary is dear, so first only the heaviest are sorted; when they do not hold enough
+    (a flat distribution), eight times as many are, up to all of them. Nothing is cut off that belongs in.
+    """
+    size = weights.numel()
+    count = min(FIRST_CANDIDATES, size)
+    while True:
+        heaviest, places = torch.topk(weights, count)
+        sums = heaviest.cumsum(0)
+        if float(sums[-1]) >= goal or count == size:
+            break
+        count = min(count * 8, size)
+    # An entry belongs in as long as the entries before it do not reach the goal; the first always does.
+    inside = max(1, int(((sums - heaviest) < goal).sum()))
+    return heaviest[:inside], places[:inside]
+
+
+def _invert(sums: Tensor, uniform: float) -> int:
+    """The first place where the running ``sums`` pass ``uniform`` (in [0, 1)) of the whole."""
+    total = float(sums[-1])
+    # Rounding may lift uniform * total to total itself, which no running sum passes.
+    below_total = torch.nextafter(sums[-1], torch.zeros_like(sums[-1]))
+    point = torch.minimum(torch.full_like(sums[-1], uniform * total), below_total)
+    return int(torch.searchsorted(sums, point.reshape(1), right=True))
+
+
+def logprobs(logits: Logits, token: int, count: int) -> TokenLogprob:
+    """Natural log-probabilities of ``token`` and of the ``count`` likeliest ids, of the model's distribution
+    before temperature and top-p.
+    """
+    whole = logits.whole().double()
+    logs = whole - torch.logsumexp(whole, 0)
+    best, ids = torch.topk(logs, min(count, logs.numel()))
+    top = tuple(zip(ids.tolist(), best.tolist(), strict=True))
+    return TokenLogprob(token, float(logs[token]), top)
