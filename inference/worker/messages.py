@@ -1,12 +1,20 @@
-"""What crosses the border between the web side and the worker thread: plain values, standard library only."""
+"""What crosses the border between the web side and the worker: plain values, standard library only.
+
+The worker may be a thread or a process of its own, so every ``Command`` and every ``Report`` can be pickled.
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from inference.types import EngineHealth, GenerationRequest, ModelStatus
+from inference.types import EngineHealth, GenerationRequest, ModelStatus, TokenEvent
+
+Isolation = Literal["auto", "thread", "process"]
 
 
 class Stopped(Exception):
@@ -20,13 +28,19 @@ class EngineConfig:
     ``model`` is any name that ``inference.catalog.resolve`` takes. ``demo_folder`` is where the
     demonstration model is written out (``None``: the user's cache folder), or a folder that already is
     its checkpoint. ``hub_cache``, ``endpoint`` and ``token`` of ``None`` mean the hub library's own
-    defaults (the token of the user who logged in to the hub, if any). ``max_running`` of ``None`` means 8
-    on a CPU and 32 on a GPU. ``device`` is ``"cpu"``, ``"cuda"`` or ``None`` for the best there is.
-    ``local_kernels`` is a folder that holds the MXFP4 kernels (``build/<variant>/...``).
+    defaults (the token of the user who logged in to the hub, if any). ``max_running`` of ``None`` means
+    32. ``max_prefill_chunk`` is how many prompt tokens a step may read (``None``: 512 on a CPU, 2048 on a
+    GPU). ``device`` is ``"cpu"``, ``"cuda"`` or ``None`` for the best there is.
+    ``reproducible``: on a GPU a request gives the same tokens whatever runs beside it, at some cost.
     ``kv_budget_bytes`` bounds the memory of all running requests (``None``: a share of what is free).
     ``threads`` is torch's thread count (``None``: torch's own choice). ``start_delay`` are seconds that
     the worker waits before it imports torch, so that a page can be served first. ``fallback``: answer
     with the demonstration model while the wanted one is on its way or has failed.
+
+    ``isolation`` is where the worker runs: in a thread, in a process of its own, or (``"auto"``) in a process
+    where a CUDA GPU is to be used and in a thread elsewhere. A step of more than ``step_limit`` seconds is a
+    hang, and the worker is started anew. ``restart_delay`` are the seconds before the first restart; each
+    further one waits twice as long. ``worker`` names the class that does the work, ``module:class``.
     """
 
     model: str = "auto"
@@ -36,13 +50,17 @@ class EngineConfig:
     token: str | None = None
     queue_limit: int = 64
     max_running: int | None = None
-    max_prefill_chunk: int = 512
+    max_prefill_chunk: int | None = None
     device: str | None = None
-    local_kernels: Path | None = None
+    reproducible: bool = False
     kv_budget_bytes: int | None = None
     threads: int | None = None
     start_delay: float = 0.0
     fallback: bool = True
+    isolation: Isolation = "auto"
+    step_limit: float = 120.0
+    restart_delay: float = 1.0
+    worker: str = "inference.worker.main:Worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End every request as cancelled and leave the thread."""
+    """End every request as cancelled and stop."""
+
+
+Command = Submit | Cancel | Load | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +102,77 @@ class Limits:
     context_length: int
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the worker does now: ``limits`` of every model that answers, ``max_running`` of the active one."""
+
+    health: EngineHealth
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    max_running: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What happened to requests, in order; a worker process sends one of these a step."""
+
+    events: tuple[TokenEvent, ...]
+
+
+Report = State | Events
+
+
+class Pulse:
+    """Tells a step that hangs from one that is awaited: the worker writes it, its supervisor reads it."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    @property
+    def since(self) -> float | None:
+        """When the step began that is being worked on (``time.monotonic()``), or ``None`` between steps."""
+        return self._since or None
+
+    def beat(self) -> None:
+        """A step begins, and the one before is over."""
+        self._since = time.monotonic()
+
+    def rest(self) -> None:
+        """There is nothing to do until the next command comes."""
+        self._since = 0.0
+
+
 class Board:
-    """The state that the worker writes and everybody may read, at any time and from any thread."""
+    """Where the worker's threads show their state; each change goes to ``tell``."""
 
-    def __init__(self, queue_limit: int, target: ModelStatus | None) -> None:
+    def __init__(self, queue_limit: int, tell: Callable[[State], None]) -> None:
         self._lock = threading.Lock()
-        self._health = EngineHealth(alive=True, active=None, target=target, queue_limit=queue_limit)
-        self._limits: dict[str, Limits] = {}
-        self.max_running = 1
-
-    def health(self) -> EngineHealth:
-        """The latest state; a frozen value."""
-        return self._health
-
-    def limits(self, model: str) -> Limits | None:
-        """The limits of a model that answers, or ``None`` when there is no such one."""
-        return self._limits.get(model)
+        self._state = State(EngineHealth(alive=True, active=None, target=None, queue_limit=queue_limit))
+        self._tell = tell
 
     def set_target(self, target: ModelStatus | None) -> None:
         """Show how far the model is that was asked for."""
         with self._lock:
-            self._health = replace(self._health, target=target)
+            self._show(replace(self._state, health=replace(self._state.health, target=target)))
 
     def set_active(self, active: ModelStatus, limits: Limits, max_running: int) -> None:
         """From now on ``active`` answers new requests."""
         with self._lock:
-            self._health = replace(self._health, active=active)
-            self._limits = {**self._limits, active.name: limits}
-            self.max_running = max_running
+            health = replace(self._state.health, active=active)
+            self._show(State(health, {**self._state.limits, active.name: limits}, max_running))
 
     def forget(self, model: str) -> None:
         """This model is gone; requests that name it are refused."""
         with self._lock:
-            self._limits = {name: limits for name, limits in self._limits.items() if name != model}
+            kept = {name: limits for name, limits in self._state.limits.items() if name != model}
+            self._show(replace(self._state, limits=kept))
 
     def set_running(self, running: int) -> None:
         """How many requests are being read or answered."""
-        if running != self._health.running:
+        if running != self._state.health.running:
             with self._lock:
-                self._health = replace(self._health, running=running)
+                self._show(replace(self._state, health=replace(self._state.health, running=running)))
 
-    def set_dead(self) -> None:
-        """The worker is gone for good."""
-        with self._lock:
-            self._health = replace(self._health, alive=False, active=None, running=0)
-            self._limits = {}
+    def _show(self, state: State) -> None:
+        """Called with the lock held, so that states are told in their order."""
+        self._state = state
+        self._tell(state)

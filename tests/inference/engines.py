@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,13 @@ async def run(engine: LocalEngine, wanted: GenerationRequest) -> tuple[tuple[int
 
 
 def config(model: Path | str, **changes: Any) -> EngineConfig:
-    options: dict[str, Any] = {"device": "cpu", "threads": 1, "fallback": False, **changes}
+    options: dict[str, Any] = {
+        "device": "cpu",
+        "threads": 1,
+        "fallback": False,
+        "restart_delay": 0.05,
+        **changes,
+    }
     return EngineConfig(model=str(model), **options)
 
 
@@ -88,3 +95,28 @@ async def running(model: Path | str, **changes: Any) -> AsyncIterator[LocalEngin
     await ready(engine)
     yield engine
     await engine.close()
+
+
+@contextmanager
+def lasting(model: Path | str, **changes: Any) -> Iterator[LocalEngine]:
+    """An engine for one event loop after another, and so for many tests."""
+    engine = LocalEngine(config(model, **changes))
+    engine.start()
+    with ThreadPoolExecutor(1) as apart:  # a fixture may come to be while another loop runs
+        apart.submit(asyncio.run, ready(engine)).result()
+        yield engine
+        apart.submit(asyncio.run, engine.close()).result()
+
+
+def break_worker(engine: LocalEngine) -> None:
+    """Have the worker die of an exception, wherever it runs."""
+    engine._requests.send("not a command")  # type: ignore[arg-type]
+
+
+async def down(engine: LocalEngine) -> None:
+    """Wait until the engine has noticed that its worker is gone."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if engine.health().active is None:
+                return
+            await asyncio.sleep(0.01)

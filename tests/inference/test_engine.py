@@ -7,13 +7,14 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from inference.engine import LocalEngine
 from inference.errors import EngineUnavailable, InvalidRequest, PromptTooLong, QueueFull
+from inference.supervisor import DIED
 from inference.types import (
     FinishReason,
     SamplingParams,
@@ -22,12 +23,34 @@ from inference.types import (
     TokensStarted,
 )
 from tests.inference.checkpoints import VOCAB, generate, plain_checkpoint, prompt
-from tests.inference.engines import collect, config, idle, ready, request, run, running
+from tests.inference.engines import (
+    break_worker,
+    collect,
+    config,
+    idle,
+    lasting,
+    ready,
+    request,
+    run,
+    running,
+)
 
 
-@pytest.fixture
-async def engine() -> AsyncIterator[LocalEngine]:
-    async with running(plain_checkpoint(), max_running=4, queue_limit=30) as engine:
+@pytest.fixture(scope="module")
+def lasting_engine() -> Iterator[LocalEngine]:
+    """A worker in its own process takes seconds to start, so the tests of this file share one."""
+    with lasting(plain_checkpoint(), max_running=4, queue_limit=30, isolation="process") as engine:
+        yield engine
+
+
+@pytest.fixture(params=["thread", "process"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[LocalEngine]:
+    if request.param == "process":
+        engine = request.getfixturevalue("lasting_engine")
+        yield engine
+        await idle(engine)
+        return
+    async with running(plain_checkpoint(), max_running=4, queue_limit=30, isolation="thread") as engine:
         yield engine
 
 
@@ -243,30 +266,37 @@ async def test_closing_ends_everything_that_runs_and_waits() -> None:
     await engine.close()
 
 
-async def test_a_dead_worker_ends_its_requests_and_refuses_new_ones(engine: LocalEngine) -> None:
+async def test_a_worker_that_dies_ends_its_requests_and_another_one_answers(engine: LocalEngine) -> None:
     streams = [engine.submit(request(f"r{number}", max_tokens=1500)) for number in range(6)]
     await anext(streams[0])
-    engine._commands.put("not a command")  # type: ignore[arg-type]
+    break_worker(engine)
     for stream in streams:
         end = (await collect(stream))[-1]
         assert isinstance(end, TokensFinished)
         assert (end.finish_reason, end.error_code) == (FinishReason.ERROR, "engine_died")
-        assert end.error
-    assert not engine.health().alive
-    with pytest.raises(EngineUnavailable):
-        engine.submit(request("late"))
-    with pytest.raises(EngineUnavailable):
+        assert end.error == DIED.sentence
+    with pytest.raises(EngineUnavailable, match="is being restarted, so try again"):
+        engine.submit(request("early"))
+    with pytest.raises(EngineUnavailable, match="is being restarted, so try again"):
         engine.check(3, SamplingParams())
+    health = engine.health()
+    assert (health.alive, health.running, health.waiting) == (True, 0, 0)
+    assert health.target is not None
+    assert health.target.note == DIED.sentence
+    await ready(engine)
+    tokens, _end = await run(engine, request("late"))
+    assert tokens == generate(plain_checkpoint(), (1, 2, 3), 20)
 
 
 async def test_closing_before_anything_was_loaded() -> None:
+    before = {thread for thread in threading.enumerate() if thread.name.startswith("inference-")}
     engine = LocalEngine(config(plain_checkpoint(), start_delay=3600))
     assert engine.health().alive
     engine.start()
     with pytest.raises(EngineUnavailable, match="loaded"):
         engine.submit(request("early"))
     await engine.close()
-    assert not any(thread.name == "inference-worker" for thread in threading.enumerate())
+    assert {thread for thread in threading.enumerate() if thread.name.startswith("inference-")} == before
     await LocalEngine(config("demo")).close()
 
 
