@@ -1,14 +1,15 @@
 """A device on paper for the scheduler's tests: what a forward pass would read and write in the pages.
 
-The entry of a token stands for its keys and values: a number that follows from every token up to this one. It
-is worked out from the entry before it, which is read through the pages, and the next token follows from it. So
-a page that is lost, shared wrongly, overwritten or found under a wrong key changes the tokens that come out.
+The entry of a token stands for its keys and values: a number that follows from every token up to this one.
+It is worked out from the entry before it, which is read through the pages, and the next token follows from
+it. So a page that is lost, shared wrongly, overwritten or found under a wrong key changes what comes out.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence as Values
+from collections.abc import Iterable
+from collections.abc import Sequence as Values
 from dataclasses import dataclass
 
 from inference.types import GenerationRequest, SamplingParams

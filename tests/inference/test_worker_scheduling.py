@@ -36,15 +36,26 @@ def prompt_of(number: int, length: int) -> list[int]:
     return [number + 100] * length
 
 
+REQUESTS = st.builds(
+    lambda base, cut, tail, limit, user, stops: sequence_of([*base[:cut], *tail], limit, user, stops),
+    base=st.sampled_from(BASES),
+    cut=st.integers(0, 60),
+    tail=st.lists(st.integers(1, 3), min_size=1, max_size=20),
+    limit=st.integers(1, 60),
+    user=st.sampled_from("abc"),
+    stops=st.sampled_from([(), (), (0,)]),
+)
+
+
 class Days(RuleBasedStateMachine):
     """Requests come, are cancelled, lose their pages and survive broken passes, over small pools."""
 
     @initialize(
-        full=st.integers(5, 14),
-        extra=st.integers(0, 6),
-        window=st.sampled_from([None, 1, 5, 16, 20, 40]),
+        full=st.integers(5, 12),
+        extra=st.integers(0, 8),
+        window=st.sampled_from([None, 2, 5, 17, 20, 40]),
         kinds=st.sampled_from(["both", "both", "sliding"]),
-        max_running=st.integers(1, 5),
+        max_running=st.integers(1, 6),
         chunk=st.integers(1, 50),
         pieces=st.sampled_from([None, None, 1, 2]),
         depth=st.integers(0, 1),
@@ -70,22 +81,13 @@ class Days(RuleBasedStateMachine):
         self.cancelled: list[Sequence] = []
         self.keys: dict[bytes, int] = {}
 
-    @rule(
-        base=st.sampled_from(BASES),
-        cut=st.integers(0, 60),
-        tail=st.lists(st.integers(1, 3), min_size=1, max_size=20),
-        limit=st.integers(1, 40),
-        user=st.sampled_from("abc"),
-        stops=st.sampled_from([(), (0,), (0, 1)]),
-    )
-    def add(
-        self, base: list[int], cut: int, tail: list[int], limit: int, user: str, stops: tuple[int, ...]
-    ) -> None:
-        sequence = sequence_of([*base[:cut], *tail], limit, user, stops)
-        self.device.scheduler.add(sequence)
-        self.added.append(sequence)
+    @rule(requests=st.lists(REQUESTS, min_size=1, max_size=6))
+    def add(self, requests: list[Sequence]) -> None:
+        for sequence in requests:
+            self.device.scheduler.add(sequence)
+            self.added.append(sequence)
 
-    @rule(count=st.integers(1, 6))
+    @rule(count=st.integers(1, 12))
     def step(self, count: int) -> None:
         for _ in range(count):
             self.device.step()
@@ -113,7 +115,7 @@ class Days(RuleBasedStateMachine):
         if self.device.finished:
             before = data.draw(st.sampled_from(self.device.finished))
             if len(before.tokens) < 100:
-                self.add([], 0, [*before.tokens, 2], 5, before.request.user_key, ())
+                self.add([sequence_of([*before.tokens, 2], 5, before.request.user_key)])
 
     @invariant()
     def ledger(self) -> None:
@@ -159,7 +161,7 @@ class Days(RuleBasedStateMachine):
 
 
 TestDays = Days.TestCase
-TestDays.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestDays.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_a_single_request_is_read_in_pieces_and_then_written() -> None:
