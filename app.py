@@ -77,7 +77,9 @@ def run(settings: Settings, listener: socket) -> None:
             demo_folder=settings.data_dir / "models",
             token=settings.hf_token.get_secret_value() if settings.hf_token else None,
             queue_limit=settings.queue_limit,
-            local_kernels=settings.local_kernels,
+            isolation=settings.isolation,
+            step_limit=settings.engine_step_limit,
+            reproducible=settings.reproducible,
         )
     )
     app = create_app(settings, store, engine, codec)

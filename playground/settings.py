@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         description="auto, demo, a model's name on the hub, or a local folder.",
     )
     hf_token: SecretStr | None = Field(default=None, description="The hub's access token, for gated models.")
-    local_kernels: Path | None = Field(default=None, description="A folder of ready-made GPU kernels.")
+    reproducible: bool = Field(
+        default=False, description="On a GPU: the same seed gives the same reply whatever else runs."
+    )
     public_url: str | None = Field(
         default=None, description="The address that people type, if a proxy is in front."
     )
@@ -77,6 +79,17 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None,
         description="The bearer token that lets other machines read `/metrics`; without one they cannot.",
+    )
+    engine_isolation: Literal["auto", "thread", "process"] = Field(
+        default="auto",
+        description="Where the model runs: in a thread of the server, in a process of its own, or auto: in a "
+        "process where there is a CUDA GPU.",
+    )
+    engine_step_limit: float = Field(
+        default=120,
+        ge=1,
+        le=86_400,
+        description="Seconds; when one step of the model takes longer, it hangs and is started anew.",
     )
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         default="info", description="How much the server writes: debug, info, warning, error or critical."
@@ -131,6 +144,12 @@ class Settings(BaseSettings):
         if self.public_url is not None:
             hosts.append(urlsplit(self.public_url).netloc.lower())
         return frozenset(host for host in hosts if host)
+
+    @property
+    def isolation(self) -> Literal["auto", "thread", "process"]:
+        """``engine_isolation``, where GPUs that are hidden from CUDA are no reason for a process."""
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}
+        return "thread" if hidden and self.engine_isolation == "auto" else self.engine_isolation
 
     @property
     def database_path(self) -> Path:

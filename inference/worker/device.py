@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -14,7 +14,6 @@ from inference.errors import ModelLoadError
 
 logger = logging.getLogger(__name__)
 
-KERNELS = "kernels-community/gpt-oss-triton-kernels"
 _CGROUP_LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -40,8 +39,8 @@ class Machine:
         return min([int(psutil.virtual_memory().available), *_container_free()])
 
 
-def look(device: str | None, local_kernels: Path | None) -> Machine:
-    """Find the device (``None``: the GPU if there is one) and try its MXFP4 kernels.
+def look(device: str | None) -> Machine:
+    """Find the device (``None``: the GPU if there is one) and whether our kernels run on it.
 
     Raises:
         ModelLoadError: a GPU was asked for, and there is none.
@@ -51,32 +50,12 @@ def look(device: str | None, local_kernels: Path | None) -> Machine:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = torch.device("cuda", 0) if device == "cuda" else torch.device(device)
-    return Machine(chosen, chosen.type == "cuda" and _has_mxfp4_kernels(chosen, local_kernels))
+    return Machine(chosen, chosen.type == "cuda" and _runs_kernels(chosen))
 
 
-def _has_mxfp4_kernels(device: torch.device, local_kernels: Path | None) -> bool:
-    """Whether transformers will find its kernels; without them it would quietly unpack the weights."""
-    if torch.cuda.get_device_capability(device) < (7, 5):
-        return False
-    if local_kernels is not None:
-        os.environ["LOCAL_KERNELS"] = (
-            f"{KERNELS}={local_kernels}"  # the kernels library reads it at each look-up
-        )
-    try:
-        from transformers.integrations.hub_kernels import get_kernel
-        from transformers.utils.import_utils import (
-            is_accelerate_available,
-            is_kernels_available,
-            is_triton_available,
-        )
-
-        if not (is_accelerate_available() and is_kernels_available() and is_triton_available("3.4.0")):
-            return False
-        get_kernel(KERNELS, version=1)
-    except Exception:
-        logger.warning("The MXFP4 kernels could not be loaded.", exc_info=True)
-        return False
-    return True
+def _runs_kernels(device: torch.device) -> bool:
+    """Whether Triton is there and the GPU computes in bfloat16: Ampere (8.0) and later."""
+    return torch.cuda.get_device_capability(device) >= (8, 0) and find_spec("triton") is not None
 
 
 def _container_free() -> list[int]:

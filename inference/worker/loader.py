@@ -69,7 +69,7 @@ class Loader:
         self._board.set_target(shown)
         try:
             if self._machine is None:
-                self._machine = look(self._config.device, self._config.local_kernels)
+                self._machine = look(self._config.device)
             source = catalog.resolve(self._choose(name, self._machine))
             shown = replace(shown, name=source.name, demonstration=source.demonstration)
             self._board.set_target(shown)

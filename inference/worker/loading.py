@@ -14,7 +14,7 @@ from transformers import GptOssForCausalLM
 from inference.catalog import fits, gigabytes
 from inference.errors import ModelLoadError
 from inference.types import GenerationRequest, ModelStage, ModelStatus, SamplingParams
-from inference.worker.capacity import plan_capacity
+from inference.worker.capacity import Capacity, plan_capacity
 from inference.worker.checkpoint import Checkpoint
 from inference.worker.core import EngineCore
 from inference.worker.device import Machine
@@ -23,8 +23,8 @@ from inference.worker.network import LoadedModel
 from inference.worker.pages import KvPages
 from inference.worker.plain import PlainNetwork
 from inference.worker.plain_attention import PagedKv
-from inference.worker.runner import PlainRunner
-from inference.worker.weights import Weights, model_config, read_weights
+from inference.worker.runner import PlainRunner, Runner
+from inference.worker.weights import PackedExperts, Shape, Weights, model_config, read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _network_class: Any = GptOssForCausalLM
 Progress = Callable[[str], None]
 
 _DAMAGED = "The model's weights do not fit its configuration: the folder is damaged or not a gpt-oss model."
+_CHUNK = {"cpu": 512, "cuda": 2048}  # prompt tokens in one step
 _KV_SHARE = {"cpu": 0.25, "cuda": 0.8}  # of what is free beside the weights
 
 
@@ -97,10 +98,12 @@ def load(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, progres
     progress("Checking the files")
     check_tensors(checkpoint)
     plan = make_plan(checkpoint, machine)
-    weights = read_weights(checkpoint, machine.device, plan.dtype, progress, packed=plan.native_mxfp4)
+    adopt = _adopter() if plan.native_mxfp4 else None
+    weights = read_weights(checkpoint, machine.device, plan.dtype, progress, adopt)
     model = _wrap(weights, checkpoint, machine, plan, engine)
     progress("Warming up")
     _warm_up(model)
+    model.runner.capture()
     return model
 
 
@@ -152,13 +155,12 @@ def _wrap(
     """Put what is known about the loaded weights together; its status has no name and revision yet."""
     shape, kind = weights.shape, machine.device.type
     max_running = engine.max_running or 32
+    chunk = engine.max_prefill_chunk or _CHUNK[kind]
     budget = engine.kv_budget_bytes
     if budget is None:
-        budget = int(machine.free_bytes() * _KV_SHARE.get(kind, 0.25))
-    room = plan_capacity(shape, budget, plan.dtype.itemsize, max_running, engine.max_prefill_chunk)
-    runner = PlainRunner(
-        PlainNetwork(weights), PagedKv(shape, room.full, room.sliding, plan.dtype, machine.device)
-    )
+        budget = int(machine.free_bytes() * _KV_SHARE[kind])
+    room = plan_capacity(shape, budget, plan.dtype.itemsize, max_running, chunk)
+    make = _gpu_runner if plan.native_mxfp4 else _plain_runner
     dtype = str(plan.dtype).removeprefix("torch.")
     unpacked = f"dequantised to {dtype}" if checkpoint.mxfp4 else "none"
     status = ModelStatus(
@@ -174,12 +176,38 @@ def _wrap(
     return LoadedModel(
         status=status,
         limits=Limits(shape.vocab, room.context_length),
-        runner=runner,
+        runner=make(weights, room, max_running, chunk, engine),
         pages=KvPages(room.full, room.sliding, shape.window),
         max_running=max_running,
-        chunk_tokens=engine.max_prefill_chunk,
-        max_pieces=1,
+        chunk_tokens=chunk,
+        # One prompt at a time is always cut and rounded alike.
+        max_pieces=None if plan.native_mxfp4 and not engine.reproducible else 1,
     )
+
+
+def _plain_runner(
+    weights: Weights, room: Capacity, _slots: int, _chunk: int, _engine: EngineConfig
+) -> Runner:
+    dtype, device = weights.embedding.dtype, weights.embedding.device
+    return PlainRunner(PlainNetwork(weights), PagedKv(weights.shape, room.full, room.sliding, dtype, device))
+
+
+def _adopter() -> Callable[[PackedExperts, Shape], Any]:
+    from inference.worker.gpu_network import adopt_experts
+
+    return adopt_experts
+
+
+def _gpu_runner(weights: Weights, room: Capacity, slots: int, chunk: int, engine: EngineConfig) -> Runner:
+    # Triton is there only where there is a GPU.
+    from inference.worker.gpu import GpuRunner
+    from inference.worker.gpu_network import GpuNetwork, GpuPages
+
+    network = GpuNetwork(
+        weights, room.context_length + 1, max(slots, chunk), reproducible=engine.reproducible
+    )
+    pages = GpuPages.empty(weights.shape, room.full, room.sliding, weights.embedding.device)
+    return GpuRunner(network, pages, slots, room.context_length)
 
 
 def _warm_up(model: LoadedModel) -> None:

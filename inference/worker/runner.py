@@ -13,16 +13,14 @@ from inference.types import TokenLogprob
 from inference.worker.pages import PAGE
 from inference.worker.plain import PlainNetwork, pad_rows
 from inference.worker.plain_attention import PagedKv, Span, piece_span, token_spans
-from inference.worker.sampler import InvalidLogits, Logits, choose, logprobs
+from inference.worker.sampler import InvalidLogits, Logits, choose, logprobs, uniform_at
 from inference.worker.scheduling import Piece
 from inference.worker.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What a forward pass brought one sequence: its next token, or ``None`` if there was nothing to choose
-    from.
-    """
+    """What a forward pass brought one sequence: its next token, or ``None`` if its numbers went wrong."""
 
     sequence: Sequence
     token: int | None
@@ -33,7 +31,9 @@ class Launch(Protocol):
     """A forward pass on its way."""
 
     def collect(self) -> list[Chosen]:
-        """Wait for the pass, and give the next token of every sequence that got one."""
+        """Wait for the pass, and give the next token of every sequence that got one, and ``None`` for every
+        one whose numbers went wrong, if only in the middle of its prompt.
+        """
         ...
 
 
@@ -51,7 +51,10 @@ class Runner(Protocol):
         ...
 
     def scrub(self, sequence: Sequence) -> None:
-        """The pages of this sequence may hold numbers that are not finite: make them harmless."""
+        """The last pass wrote numbers that are not finite into this sequence's pages: make them harmless.
+
+        What is confirmed is right, and others may share it; it must not change.
+        """
         ...
 
     def memory_bytes(self) -> int:
@@ -89,10 +92,16 @@ class PlainRunner:
         with torch.inference_mode():
             return Done(self._write(sequences))
 
+    def capture(self) -> None:
+        """See ``Runner``. There is nothing to prepare."""
+
     def scrub(self, sequence: Sequence) -> None:
         """See ``Runner``."""
         with torch.inference_mode():
-            self._kv.scrub(sequence.full_pages, [page for page in sequence.sliding_pages if page])
+            first = sequence.confirmed // PAGE
+            self._kv.scrub(
+                sequence.full_pages[first:], [page for page in sequence.sliding_pages[first:] if page]
+            )
 
     def memory_bytes(self) -> int:
         """See ``Runner``."""
@@ -110,6 +119,9 @@ class PlainRunner:
             window: [_place(_pages(sequence, window), position) for position in positions] for window in spans
         }
         hidden = self._forward(sequence.tokens[piece.start : end], positions, places, spans)
+        # Others may find these pages as soon as this pass is over, so all of it must have gone well.
+        if not bool(torch.isfinite(hidden[: piece.count]).all()):
+            return [Chosen(sequence, None)]
         if end < sequence.length:
             return []
         return self._choose(hidden[piece.count - 1 : piece.count], [sequence])
@@ -152,8 +164,9 @@ class PlainRunner:
         for row, sequence in zip(rows, sequences, strict=True):
             logits = Logits(row, head.ids, head.vocab)
             wanted = sequence.request.sampling.logprobs
+            number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
             try:
-                token = choose(logits, sequence.request.sampling, sequence.rng)
+                token = choose(logits, sequence.request.sampling, number)
             except InvalidLogits:
                 made.append(Chosen(sequence, None))
                 continue

@@ -1,13 +1,13 @@
 """The choice of the next token, exact for every temperature and top-p, and log-probabilities.
 
-Each request brings its own stream of random numbers and uses one number a token, so the same seed gives the
-same tokens whatever else runs.
+The random number of a token follows from its request's seed and its place in the reply alone, so the same seed
+gives the same tokens whatever else runs, and also when a pass had to be repeated.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -55,10 +55,16 @@ class Logits:
         return full.index_copy_(0, self.ids, self.values)
 
 
-def choose(logits: Logits, sampling: SamplingParams, rng: random.Random) -> int:
+def uniform_at(seed: int, place: int) -> float:
+    """The random number in [0, 1) for the token at this place of a reply."""
+    digest = blake2b(f"{seed} {place}".encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
+
+
+def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
     """Choose one id.
 
-    Temperature 0 takes the largest logit (the lowest id of equals). Otherwise one uniform number is put
+    Temperature 0 takes the largest logit (the lowest id of equals). Otherwise ``uniform`` (in [0, 1)) is put
     through the inverse of the cumulative distribution, in double precision.
 
     Raises:
@@ -77,7 +83,6 @@ def choose(logits: Logits, sampling: SamplingParams, rng: random.Random) -> int:
         peak = max(peak, 0.0)
     # The largest logit is taken off first: a very small temperature must not overflow.
     weights = torch.exp((values.double() - peak) / sampling.temperature)
-    uniform = rng.random()
     if sampling.top_p < 1:
         return _choose_from_nucleus(logits, weights, peak, sampling, uniform)
     sums = weights.cumsum(0)

@@ -211,7 +211,7 @@ class Reader:
         zeros = torch.zeros(max(shape.qkv_rows, shape.hidden), dtype=self._dtype, device=self._device)
         return zeros[: shape.qkv_rows], zeros[: shape.hidden]
 
-    def experts(self, prefix: str, packed: bool) -> DenseExperts | PackedExperts:
+    def experts(self, prefix: str, *, packed: bool) -> DenseExperts | PackedExperts:
         biases = self.get(f"{prefix}.gate_up_proj_bias"), self.get(f"{prefix}.down_proj_bias")
         names = [f"{prefix}.{part}_proj" for part in ("gate_up", "down")]
         if names[0] in self:  # stored are [experts, in, out]
@@ -243,12 +243,10 @@ def read_weights(
     device: torch.device,
     dtype: torch.dtype,
     progress: Callable[[str], None],
-    *,
-    packed: bool,
     adopt: Callable[[PackedExperts, Shape], Any] | None = None,
 ) -> Weights:
-    """Read every weight. ``packed`` leaves MXFP4 experts as bytes, and ``adopt`` may turn those of each layer
-    into what a backend reads best.
+    """Read every weight. MXFP4 experts are unpacked, or with ``adopt`` stay bytes: it turns those of each
+    layer into what a backend reads best.
 
     Raises:
         ModelLoadError: ``not_enough_memory`` or ``corrupt_model``.
@@ -260,7 +258,7 @@ def read_weights(
             layers = []
             for number in range(len(shape.windows)):
                 progress(f"Loading layer {number + 1} of {len(shape.windows)}")
-                layers.append(_layer(reader, f"model.layers.{number}", shape, packed, adopt))
+                layers.append(_layer(reader, f"model.layers.{number}", shape, adopt))
             embedding = reader.get("model.embed_tokens.weight")
             tied = config.tie_word_embeddings or "lm_head.weight" not in reader
             head = embedding if tied else reader.get("lm_head.weight")
@@ -277,11 +275,10 @@ def _layer(
     reader: Reader,
     prefix: str,
     shape: Shape,
-    packed: bool,
     adopt: Callable[[PackedExperts, Shape], Any] | None,
 ) -> LayerWeights:
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
-    experts: Any = reader.experts(f"{mlp}.experts", packed)
+    experts: Any = reader.experts(f"{mlp}.experts", packed=adopt is not None)
     if adopt is not None and isinstance(experts, PackedExperts):
         experts = adopt(experts, shape)
     qkv_bias, out_bias = reader.biases(attention, shape)
