@@ -48,6 +48,16 @@ export const bootstrap = () => request("GET", "/api/bootstrap");
 /** @returns {Promise<any>} active, target, running, waiting */
 export const model = () => request("GET", "/api/model");
 
+/** @returns {Promise<any>} items, may_choose, why_not */
+export const models = () => request("GET", "/api/models");
+
+/** @param {string} name @param {boolean} evenIfTooLarge @returns {Promise<any>} */
+export const chooseModel = (name, evenIfTooLarge) =>
+  request("POST", "/api/model", { name, even_if_too_large: evenIfTooLarge });
+
+/** @returns {Promise<any>} the engine's figures */
+export const status = () => request("GET", "/api/status");
+
 /** @param {string|null} cursor @returns {Promise<any>} items, next_cursor */
 export const conversations = (cursor) =>
   request("GET", `/api/conversations?limit=30${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);

@@ -5,7 +5,8 @@
  *   composer-input, send, stop, effort-low, effort-medium, effort-high (radio inputs), composer-hint,
  *   new-conversation, conversation-item (link), conversation-menu, rename, delete, dialog, dialog-input, dialog-confirm,
  *   sidebar-toggle (opens), sidebar-close, show-reasoning (role switch), theme-choice (fieldset), theme-system,
- *   theme-light, theme-dark (radio inputs), model-status (chip), model-banner, demo-label, title,
+ *   theme-light, theme-dark (radio inputs), model-status (chip; opens model-picker with picker-note and model-offer),
+ *   status-open (opens status-panel with status-note), model-banner, demo-label, title,
  *   suggestion, user-message, reply (article; data-status), waiting, reasoning-toggle, reasoning-body, answer, preamble,
  *   tool-call, tool-result, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast.
  * `document.documentElement.dataset.pgReady` is "true" once the page can be used.
@@ -18,10 +19,12 @@ import { byId, el, whenPresent } from "./dom.js";
 import { createDrawer } from "./drawer.js";
 import { loadMarkdown } from "./markdown.js";
 import { ModelStatus } from "./model.js";
+import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
 import { installShortcuts } from "./shortcuts.js";
 import { ConversationList } from "./sidebar.js";
 import { createStore, INITIAL } from "./state.js";
+import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
 import { announce, toast } from "./toast.js";
 import { Transcript } from "./transcript.js";
@@ -163,6 +166,9 @@ async function main() {
   bindTitle();
   const nodes = { chip: byId("pg-model"), banner: byId("pg-banner"), label: byId("pg-demo") };
   const status = new ModelStatus(nodes, store);
+  const picker = /** @type {HTMLButtonElement} */ (nodes.chip);
+  new ModelPicker(picker, store, { toast, chosen: () => status.expect() });
+  new StatusPanel(/** @type {HTMLButtonElement} */ (byId("pg-status")));
   const { chat, list, composer } = buildChat(status);
   bindSuggestions(composer);
   watchConnection();

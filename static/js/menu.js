@@ -47,12 +47,12 @@ function arrows(event, menu) {
 }
 
 /**
- * Ask before something is lost.
- * @param {{title: string, text: string, action: string}} words
+ * Ask before something is lost, or takes long.
+ * @param {{title: string, text: string, action: string, danger?: boolean}} words
  * @returns {Promise<boolean>}
  */
-export function confirm({ title, text, action }) {
-  return ask(title, el("p", { text }), action, "pg-button-danger").then((answer) => answer !== null);
+export function confirm({ title, text, action, danger = true }) {
+  return ask(title, el("p", { text }), action, danger ? "pg-button-danger" : "").then((answer) => answer !== null);
 }
 
 /**

@@ -6,6 +6,7 @@ import { bytes, isDemo, modelName, remaining } from "./format.js";
 
 const BUSY_MS = 1000;
 const CALM_MS = 15_000;
+const HURRY_MS = 5000;
 const UNDER_WAY = ["queued", "downloading", "loading", "warming"];
 const STAGES = {
   queued: "waits to be loaded",
@@ -26,6 +27,7 @@ export class ModelStatus {
     this.label = label;
     this.store = store;
     this.drawn = "";
+    this.hurryUntil = 0;
     store.on(["ready", "model"], (state) => this.draw(state));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     let last = "ok";
@@ -50,6 +52,12 @@ export class ModelStatus {
     this.timer = setTimeout(() => this.poll(), this.busy() ? BUSY_MS : CALM_MS);
   }
 
+  /** Another model was chosen: it is on its way, or will be in a moment. */
+  expect() {
+    this.hurryUntil = Date.now() + HURRY_MS;
+    return this.poll();
+  }
+
   take(model) {
     const { model: known, suggestions, connection, running } = this.store.get();
     if (JSON.stringify(model) !== JSON.stringify(known)) {
@@ -67,7 +75,7 @@ export class ModelStatus {
 
   busy() {
     const { model, connection } = this.store.get();
-    if (connection === "reconnecting") return true;
+    if (connection === "reconnecting" || Date.now() < this.hurryUntil) return true;
     const { active, target } = model;
     const underWay = Boolean(target && UNDER_WAY.includes(target.stage));
     return underWay || (active?.stage !== "ready" && (active ?? target)?.stage !== "failed");
@@ -79,7 +87,9 @@ export class ModelStatus {
     this.chip.dataset.stage = ready ? stage : "connecting";
     const name = shown ? (isDemo(shown) ? "Demo model" : modelName(shown.name, false)) : "No model";
     const words = { ready: "", failed: " · failed", none: "" }[stage] ?? ` · ${stage}`;
-    this.chip.querySelector("[data-pg-text]").textContent = ready ? `${name}${words}` : "Connecting";
+    const text = ready ? `${name}${words}` : "Connecting";
+    this.chip.querySelector("[data-pg-text]").textContent = text;
+    this.chip.setAttribute("aria-label", `Model: ${text}. Show all models`);
     this.chip.title = shown ? facts(shown) : "";
     this.label.hidden = !(isDemo(active) && active.stage === "ready");
     this.label.textContent = ABOUT_DEMO;
