@@ -123,16 +123,14 @@ def check(folder: Path, count: int = 2) -> None:
 
 
 def same_seed(checkpoint: Any, machine: Any, prompts: Sequence[tuple[int, ...]]) -> None:
-    """The reproducible mode: one request alone, and among 31 others."""
+    """One request alone, and among 31 others, in both modes."""
     for reproducible in (False, True):
-        config = EngineConfig(reproducible=reproducible)
+        model = load(checkpoint, machine, EngineConfig(reproducible=reproducible), lambda _detail: None)
         equal = 0
         for number in range(8):
-            alone = load(checkpoint, machine, config, lambda _detail: None)
-            mine = replies(alone, prompts[number : number + 1], temperature=1.0, seed=number)[0][0]
-            crowd = load(checkpoint, machine, config, lambda _detail: None)
-            others = prompts[number : number + 32]
-            equal += mine == replies(crowd, others, temperature=1.0, seed=number)[0][0]
+            options = {"temperature": 1.0, "seed": number}
+            crowd = replies(model, prompts[number : number + 32], **options)[0][0]
+            equal += crowd == replies(model, prompts[number : number + 1], **options)[0][0]
         print(f"reproducible={reproducible}: {equal} of 8 replies equal alone and among 31 others")
 
 

@@ -116,9 +116,10 @@ def make_model(weights: Weights, *, reproducible: bool = False) -> LoadedModel:
         status=status,
         limits=Limits(shape.vocab, room.context_length),
         runner=runner,
-        pages=KvPages(room.full, room.sliding, shape.window),
+        pages=KvPages(room.full, room.sliding, shape.window, reuse=not reproducible),
         max_running=SLOTS,
         chunk_tokens=CHUNK,
+        chunk_beside=None if reproducible else 512,
         max_pieces=1 if reproducible else None,
     )
     run(model, 1, 8, 4)

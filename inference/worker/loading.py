@@ -35,6 +35,7 @@ Progress = Callable[[str], None]
 
 _DAMAGED = "The model's weights do not fit its configuration: the folder is damaged or not a gpt-oss model."
 _CHUNK = {"cpu": 512, "cuda": 2048}  # prompt tokens in one step
+_CHUNK_BESIDE = 512  # on a GPU, while replies are written
 _KV_SHARE = {"cpu": 0.25, "cuda": 0.8}  # of what is free beside the weights
 
 
@@ -177,9 +178,11 @@ def _wrap(
         status=status,
         limits=Limits(shape.vocab, room.context_length),
         runner=make(weights, room, max_running, chunk, engine),
-        pages=KvPages(room.full, room.sliding, shape.window),
+        pages=KvPages(room.full, room.sliding, shape.window, reuse=not engine.reproducible),
         max_running=max_running,
         chunk_tokens=chunk,
+        # In the reproducible mode a prompt is cut in the same places whoever else writes.
+        chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not engine.reproducible else None,
         # One prompt at a time is always cut and rounded alike.
         max_pieces=None if plan.native_mxfp4 and not engine.reproducible else 1,
     )

@@ -14,8 +14,9 @@ from inference.worker.runner import Runner
 class LoadedModel:
     """A model that is ready to answer.
 
-    At most ``max_running`` requests run at once. A step reads at most ``chunk_tokens`` prompt tokens in at
-    most ``max_pieces`` pieces (``None``: as many as there are requests).
+    At most ``max_running`` requests run at once. A step reads at most ``chunk_tokens`` prompt tokens
+    (``chunk_beside`` while replies are written), in at most ``max_pieces`` pieces (``None``: as many as there
+    are requests).
     """
 
     status: ModelStatus
@@ -24,4 +25,5 @@ class LoadedModel:
     pages: KvPages
     max_running: int
     chunk_tokens: int
+    chunk_beside: int | None = None
     max_pieces: int | None = None

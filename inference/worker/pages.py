@@ -151,13 +151,15 @@ class KvPages:
 
     ``full`` and ``sliding`` count the pages of each pool, page 0 included; 0 ``full`` pages mean that the
     model has no layer with full attention. ``window`` is how many tokens, itself included, a token of a
-    sliding layer sees, or ``None`` when the model has no such layer.
+    sliding layer sees, or ``None`` when the model has no such layer. Without ``reuse`` every prompt is read
+    from its first token.
 
     Raises:
         ValueError: a pool is too small for a single sequence.
     """
 
-    def __init__(self, full: int, sliding: int, window: int | None) -> None:
+    def __init__(self, full: int, sliding: int, window: int | None, *, reuse: bool = True) -> None:
+        self.reuse = reuse
         self.full = PagePool(full)
         self.sliding = PagePool(sliding if window is not None else 0)
         self.window = window

@@ -74,16 +74,24 @@ class Scheduler:
     """Plans the steps of one model.
 
     At most ``max_running`` sequences run at once, in the slots ``0 .. max_running - 1``. One plan reads at
-    most ``chunk_tokens`` tokens of prompts, in at most ``max_pieces`` pieces.
+    most ``chunk_tokens`` tokens of prompts, in at most ``max_pieces`` pieces; while replies are written, at
+    most ``chunk_beside``, so that they do not stand still for long.
     """
 
     def __init__(
-        self, pages: KvPages, *, max_running: int, chunk_tokens: int, max_pieces: int | None = None
+        self,
+        pages: KvPages,
+        *,
+        max_running: int,
+        chunk_tokens: int,
+        chunk_beside: int | None = None,
+        max_pieces: int | None = None,
     ) -> None:
-        if min(max_running, chunk_tokens, max_pieces or 1) < 1:
+        if min(max_running, chunk_tokens, chunk_beside or 1, max_pieces or 1) < 1:
             raise ValueError("a scheduler needs room for one sequence, one token and one piece")
         self.pages = pages
         self._chunk_tokens = chunk_tokens
+        self._chunk_beside = min(chunk_beside or chunk_tokens, chunk_tokens)
         self._max_pieces = max_pieces or max_running
         self._slots = list(range(max_running))
         heapify(self._slots)
@@ -158,6 +166,8 @@ class Scheduler:
         """The next step; the sequences' ``computed``, slots and pages are as they will be after it."""
         draft = _Draft(Plan(), self._chunk_tokens)
         self._decode(draft)
+        if draft.plan.decode:
+            draft.budget = self._chunk_beside
         self._prefill(draft)
         return draft.plan
 
