@@ -1,30 +1,30 @@
 """The mixture of experts of gpt-oss on weights that stay in four bits.
 
-Two products, each by a program for a tile of output rows and a block of tokens that share an expert (the blocks
-are made by routing.py). The weights are the left operand: a program turns the words that it reads into bfloat16 in
-registers, where the tensor cores take them from, and a weight is read once for all tokens of its block. Nothing is
-added atomically: the second product writes one partial result for each token and expert, which are added in the
-order of the experts' ranks. The output of a token depends on the others of its batch only through the tile sizes,
-so one plan for every number of tokens makes it independent of them.
+Two products, each by a program for a tile of output rows and a block of tokens that share an expert (the
+blocks are made by routing.py). The weights are the left operand: a program turns the words that it reads into
+bfloat16 in registers, where the tensor cores take them from, and a weight is read once for all tokens of its
+block. Nothing is added atomically: the second product writes one partial result for each token and expert,
+which are added in the order of the experts' ranks. The output of a token depends on the others of its batch
+only through the tile sizes, so one plan for every number of tokens makes it independent of them.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language import constexpr, tensor
 from triton.runtime.jit import JITFunction
 
 from inference.worker.kernels.mxfp4 import TILE_ROWS, Mxfp4Experts
 from inference.worker.kernels.routing import Routing, route
 
-R = tl.constexpr(TILE_ROWS)
+R = constexpr(TILE_ROWS)
 
-# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the fourth weight of a
-# word stands in the bits that the other three leave. The product is exact, below the smallest normal number too.
-_DECODE = tl.constexpr("""{
+# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the fourth weight
+# of a word stands in the bits that the other three leave. The product is exact, subnormal numbers included.
+_DECODE = constexpr("""{
 .reg .b32 a, b, c;
 and.b32 a, $4, 0x81C081C0;
 mul.rn.bf16x2 $0, a, $5;
@@ -47,23 +47,26 @@ mul.rn.bf16x2 $3, a, $8;
 
 
 @triton.jit
-def _scale(fields: Any, like: Any, SHIFT: tl.constexpr) -> Any:
+def _scale(fields: tensor, like: tensor, SHIFT: constexpr) -> tensor:
     """One of a row's four scales as bfloat16 bits, for every word of the row."""
     bits = ((fields >> SHIFT) & 255) << 7
     return tl.broadcast_to(bits.to(tl.int16)[:, None], like.shape)
 
 
 @triton.jit
-def _weight(bits: Any, scale: Any) -> Any:
-    """The same decoding in plain operations, for the interpreter: float32 with the bits of bfloat16 on top."""
+def _weight(bits: tensor, scale: tensor) -> tensor:
+    """The same decoding in plain operations for the interpreter: float32, bfloat16's bits on top."""
     weight = ((bits & 0x81C0) << 16).to(tl.float32, bitcast=True)
     return (weight * ((scale.to(tl.int32) & 0xFFFF) << 16).to(tl.float32, bitcast=True)).to(tl.bfloat16)
 
 
 @triton.jit
-def _decode(words: Any, fields: Any, NATIVE: tl.constexpr) -> Any:
+def _decode(words: tensor, fields: tensor, NATIVE: constexpr) -> tensor:
     """Words [rows, words] and scales [rows] to four weights bf16 [rows, words] each."""
-    s0, s1, s2, s3 = _scale(fields, words, 0), _scale(fields, words, 8), _scale(fields, words, 16), _scale(fields, words, 24)
+    s0 = _scale(fields, words, 0)
+    s1 = _scale(fields, words, 8)
+    s2 = _scale(fields, words, 16)
+    s3 = _scale(fields, words, 24)
     if NATIVE:
         return tl.inline_asm_elementwise(
             _DECODE,
@@ -79,48 +82,35 @@ def _decode(words: Any, fields: Any, NATIVE: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _tokens(x_ptr: Any, mask: Any, column: Any, left: Any, AT: tl.constexpr, EVEN: tl.constexpr) -> Any:
-    """The columns from AT on of a chunk of x, [tokens, words]; ``left`` columns of x remain."""
-    if EVEN:
-        return tl.load(x_ptr + AT, mask, other=0.0)
-    return tl.load(x_ptr + AT, mask & (column + AT < left), other=0.0)
-
-
-@triton.jit
 def _add_chunk(
-    acc: Any, words_ptr: Any, scales_ptr: Any, x_ptr: Any, inside: Any, mask: Any, left: Any,
-    WORDS: tl.constexpr, EVEN: tl.constexpr, NATIVE: tl.constexpr,
-) -> Any:  # fmt: skip
-    """Add one chunk's products to ``acc``. WORDS is how many words a row has in it, a quarter of its columns."""
-    column = tl.arange(0, WORDS)[None, :]
-    words = tl.load(words_ptr + inside * WORDS + column)
+    acc: tensor, words_ptr: tensor, scales_ptr: tensor, x_ptr: tensor, inside: tensor,
+    mask: tensor, left: tensor, WORDS: constexpr, EVEN: constexpr, NATIVE: constexpr,
+) -> tensor:  # fmt: skip
+    """Add one chunk's products to ``acc``. A row has WORDS words in it; ``left`` columns of x remain."""
+    column = tl.arange(0, 4 * WORDS)[None, :]
+    words = tl.load(words_ptr + inside * WORDS + tl.arange(0, WORDS)[None, :])
     fields = tl.load(scales_ptr)
-    x_ptr = x_ptr + column
-    x0 = _tokens(x_ptr, mask, column, left, 0, EVEN)
-    x1 = _tokens(x_ptr, mask, column, left, WORDS, EVEN)
-    x2 = _tokens(x_ptr, mask, column, left, 2 * WORDS, EVEN)
-    x3 = _tokens(x_ptr, mask, column, left, 3 * WORDS, EVEN)
+    x = tl.load(x_ptr + column, mask if EVEN else mask & (column < left), other=0.0)
     w0, w1, w2, w3 = _decode(words, fields, NATIVE)
-    acc = tl.dot(w0, x0.T, acc)
-    acc = tl.dot(w1, x1.T, acc)
-    acc = tl.dot(w2, x2.T, acc)
-    return tl.dot(w3, x3.T, acc)
+    # one after the other along the columns: in the registers of the tensor cores' operand nothing moves
+    weights = tl.join(tl.join(w0, w2), tl.join(w1, w3)).permute(0, 2, 3, 1).reshape(words.shape[0], 4 * WORDS)
+    return tl.dot(weights, x.T, acc)
 
 
 @triton.jit
 def _product(
-    words_ptr: Any, scales_ptr: Any, x_ptr: Any, expert: Any, row: Any, source: Any, mask: Any, split: Any,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, SPLITS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    NATIVE: tl.constexpr,
-) -> Any:  # fmt: skip
-    """fp32 [BM, BN]: rows ``row`` [BM] of an expert's matrix by the rows ``source`` [BN] of x, where ``mask`` [BN].
+    words_ptr: tensor, scales_ptr: tensor, x_ptr: tensor, expert: tensor, row: tensor, source: tensor,
+    mask: tensor, split: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr,
+    BN: constexpr, NATIVE: constexpr,
+) -> tensor:  # fmt: skip
+    """fp32 [BM, BN]: the rows ``row`` of an expert's matrix by the rows ``source`` of x.
 
-    ``split`` of SPLITS names the part of the chunks that is added.
+    Of x only where ``mask`` [BN]. ``split`` of SPLITS names the part of the chunks that is added.
     """
-    STORED: tl.constexpr = (COLUMNS + 63) // 64 * 64
-    FULL: tl.constexpr = STORED // 128
-    CHUNKS: tl.constexpr = (STORED + 127) // 128
-    EVEN: tl.constexpr = COLUMNS % 64 == 0
+    STORED: constexpr = (COLUMNS + 63) // 64 * 64
+    FULL: constexpr = STORED // 128
+    CHUNKS: constexpr = (STORED + 127) // 128
+    EVEN: constexpr = COLUMNS % 64 == 0
     words_ptr += expert.to(tl.int64) * (ROWS * STORED // 4) + (row // R * (R * STORED // 4))[:, None]
     scales_ptr += expert.to(tl.int64) * (ROWS * CHUNKS) + row // R * (R * CHUNKS) + row % R
     x_ptr += source.to(tl.int64)[:, None] * COLUMNS
@@ -128,22 +118,23 @@ def _product(
     acc = tl.zeros((BM, BN), tl.float32)
     for chunk in range(FULL * split // SPLITS, FULL * (split + 1) // SPLITS):
         acc = _add_chunk(
-            acc, words_ptr + chunk * (R * 32), scales_ptr + chunk * R, x_ptr + chunk * 128, inside, mask[:, None],
-            COLUMNS - chunk * 128, 32, EVEN, NATIVE,
+            acc, words_ptr + chunk * (R * 32), scales_ptr + chunk * R, x_ptr + chunk * 128, inside,
+            mask[:, None], COLUMNS - chunk * 128, 32, EVEN, NATIVE,
         )  # fmt: skip
     if CHUNKS > FULL and split == SPLITS - 1:
         acc = _add_chunk(
-            acc, words_ptr + FULL * (R * 32), scales_ptr + FULL * R, x_ptr + FULL * 128, inside, mask[:, None],
-            COLUMNS - FULL * 128, 16, EVEN, NATIVE,
+            acc, words_ptr + FULL * (R * 32), scales_ptr + FULL * R, x_ptr + FULL * 128, inside,
+            mask[:, None], COLUMNS - FULL * 128, 16, EVEN, NATIVE,
         )  # fmt: skip
     return acc
 
 
 @triton.jit
 def gate_up_kernel(
-    x_ptr: Any, words_ptr: Any, scales_ptr: Any, bias_ptr: Any, pairs_ptr: Any, table_ptr: Any, out_ptr: Any,
-    limit: Any, alpha: Any, TOP_K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BM: tl.constexpr,
-    BN: tl.constexpr, NATIVE: tl.constexpr,
+    x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
+    table_ptr: tensor, out_ptr: tensor,
+    limit: tensor, alpha: tensor, TOP_K: constexpr, ROWS: constexpr, COLUMNS: constexpr, BM: constexpr,
+    BN: constexpr, NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[place of the pair, ROWS / 2] = activation(W x + bias), for a tile of rows and a block of pairs."""
     entry = table_ptr + tl.program_id(1) * 4
@@ -156,7 +147,9 @@ def gate_up_kernel(
     token = tl.load(pairs_ptr + first + place, mask, other=0) // TOP_K
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
-    acc = _product(words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, NATIVE)
+    acc = _product(
+        words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, NATIVE
+    )
     acc += tl.load(bias_ptr + expert * ROWS + within).to(tl.float32)[:, None]
     # eight rows of gate, the same eight of up: both stand in the same thread
     gate, up = tl.split(acc.reshape(BM // 16, 2, 8, BN).permute(0, 2, 3, 1))
@@ -168,11 +161,12 @@ def gate_up_kernel(
     tl.store(out_ptr, out.to(out_ptr.dtype.element_ty), mask[None, :] & (feature < ROWS // 2)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pairs"])
 def down_kernel(
-    x_ptr: Any, words_ptr: Any, scales_ptr: Any, bias_ptr: Any, pairs_ptr: Any, table_ptr: Any, out_ptr: Any,
-    pairs: Any, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SPLITS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    NATIVE: tl.constexpr,
+    x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
+    table_ptr: tensor, out_ptr: tensor,
+    pairs: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr, BN: constexpr,
+    NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
@@ -187,18 +181,19 @@ def down_kernel(
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     acc = _product(
-        words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS, BM, BN, NATIVE
-    )
+        words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS, BM,
+        BN, NATIVE,
+    )  # fmt: skip
     if split == SPLITS - 1:
         acc += tl.load(bias_ptr + expert * ROWS + within).to(tl.float32)[:, None]
     out_ptr += (split * pairs + pair).to(tl.int64)[None, :] * ROWS + row[:, None]
     tl.store(out_ptr, acc, mask[None, :] & (row < ROWS)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pairs"])
 def combine_kernel(
-    partial_ptr: Any, weights_ptr: Any, residual_ptr: Any, out_ptr: Any, pairs: Any,
-    COLUMNS: tl.constexpr, TOP_K: tl.constexpr, SPLITS: tl.constexpr, RESIDUAL: tl.constexpr, BLOCK: tl.constexpr,
+    partial_ptr: tensor, weights_ptr: tensor, residual_ptr: tensor, out_ptr: tensor, pairs: tensor,
+    COLUMNS: constexpr, TOP_K: constexpr, SPLITS: constexpr, RESIDUAL: constexpr, BLOCK: constexpr,
 ) -> None:  # fmt: skip
     """out[token] = residual + the weighted sum of its experts' results, by rank and then by split."""
     token = tl.program_id(0).to(tl.int64)
@@ -221,7 +216,7 @@ NATIVE = isinstance(down_kernel, JITFunction)  # the interpreter has no inline a
 
 @dataclass(frozen=True)
 class Tile:
-    """How one product is cut: output rows and tokens of a program, its warps, chunks on their way, parts of the sum."""
+    """How a product is cut: rows and tokens of a program, warps, chunks on their way, parts of the sum."""
 
     rows: int
     tokens: int
@@ -254,6 +249,7 @@ LARGE = Plan(Tile(128, 128, 4, 3), Tile(128, 128, 4, 3))
 REPRODUCIBLE = Plan(Tile(64, 64, 4, 4), Tile(64, 64, 4, 4))
 MOST_SPLITS = 4
 SPLIT_TOKENS = 8  # more tokens are never split
+COMBINED = 1024  # columns of the output that one program adds
 
 
 def plan_for(tokens: int, reproducible: bool = False) -> Plan:
@@ -297,11 +293,11 @@ def experts_forward(
     plan: Plan | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The experts' output [tokens, hidden] for ``x`` bf16 [tokens, hidden], plus ``residual`` if there is one.
+    """The experts' output [tokens, hidden] for ``x`` bf16 [tokens, hidden], plus ``residual`` if any.
 
-    ``router_logits`` [tokens, experts]: the ``top_k`` highest count, of equal ones the first, and their softmax
-    weighs them. The device is never waited for, so a CUDA graph can hold the call. Raises ValueError when the
-    workspace is too small.
+    ``router_logits`` [tokens, experts]: the ``top_k`` highest count, of equal ones the first, and their
+    softmax weighs them. The device is never waited for, so a CUDA graph can hold the call. ``plan`` overrides
+    the measured choice. Raises ValueError when the workspace is too small.
     """
     tokens = x.shape[0]
     pairs = tokens * top_k
@@ -309,23 +305,39 @@ def experts_forward(
     splits = plan.down.splits
     if pairs > workspace.activations.shape[0] or splits * pairs * layer.down.rows > workspace.partial.numel():
         raise ValueError("The workspace of the experts is too small for so many tokens.")
-    routing = workspace.routing
-    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, routing)
-    matrix, tile = layer.gate_up, plan.gate_up
+    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing)
+    launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up)
+    launch_down(pairs, layer, workspace, blocks, plan.down)
+    return launch_combine(x, residual, layer, workspace, splits, torch.empty_like(x) if out is None else out)
+
+
+def launch_gate_up(x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
+    """The first product of all blocks: from ``x`` to the workspace's activations, sorted by expert."""
+    matrix, routing = layer.gate_up, workspace.routing
     gate_up_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks)](
-        x.contiguous(), matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table, workspace.activations,
-        layer.limit, layer.alpha, top_k, matrix.rows, matrix.columns, tile.rows, tile.tokens, NATIVE,
-        num_warps=tile.warps, num_stages=tile.stages,
+        x, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table, workspace.activations,
+        layer.limit, layer.alpha, workspace.top_k, matrix.rows, matrix.columns, tile.rows, tile.tokens,
+        NATIVE, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
-    matrix, tile = layer.down, plan.down
-    down_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks, splits)](
+
+
+def launch_down(pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
+    """The second product: from the workspace's activations to its partial results by pair."""
+    matrix, routing = layer.down, workspace.routing
+    down_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks, tile.splits)](
         workspace.activations, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table,
-        workspace.partial, pairs, matrix.rows, matrix.columns, splits, tile.rows, tile.tokens, NATIVE,
+        workspace.partial, pairs, matrix.rows, matrix.columns, tile.splits, tile.rows, tile.tokens, NATIVE,
         num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
-    out = torch.empty_like(x) if out is None else out
-    combine_kernel[(tokens, triton.cdiv(matrix.rows, 1024))](
-        workspace.partial, routing.weights, residual if residual is not None else x, out, pairs,
-        matrix.rows, top_k, splits, residual is not None, 1024, num_warps=4,
+
+
+def launch_combine(
+    x: Tensor, residual: Tensor | None, layer: Mxfp4Experts, workspace: Workspace, splits: int, out: Tensor
+) -> Tensor:
+    """The weighted sum of the partial results, and the residual."""
+    tokens, columns = x.shape[0], layer.down.rows
+    combine_kernel[(tokens, triton.cdiv(columns, COMBINED))](
+        workspace.partial, workspace.routing.weights, x if residual is None else residual, out,
+        tokens * workspace.top_k, columns, workspace.top_k, splits, residual is not None, COMBINED,
     )  # fmt: skip
     return out

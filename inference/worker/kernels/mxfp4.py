@@ -1,11 +1,12 @@
 """MXFP4 expert weights in the layout that the expert kernels read: still four bits a weight.
 
-A checkpoint stores two neighbouring columns in a byte. Here four weights of one row share a 16-bit word, so that
-a pair of words becomes four pairs of bfloat16 with a few shifts and masks: the bits of a weight (sign, two of
-exponent, one of mantissa) stand where bfloat16 has them, for the first weight without any shift. Within a chunk of
-128 columns word ``c`` of 32 holds the columns ``c``, ``32 + c``, ``64 + c`` and ``96 + c``: each is in a scale group of
-its own. A rest of 64 columns is a chunk of 16 words. Rows are stored in tiles of 32, chunk after chunk, so that
-every read is one contiguous piece. OCP Microscaling Formats 1.0 defines the four bits and the scales.
+A checkpoint stores two neighbouring columns in a byte. Here four weights of one row share a 16-bit word, so
+that a pair of words becomes four pairs of bfloat16 with a few shifts and masks: the bits of a weight (sign,
+two of exponent, one of mantissa) stand where bfloat16 has them, for the first weight without any shift.
+Within a chunk of 128 columns word ``c`` of 32 holds the columns ``c``, ``32 + c``, ``64 + c``, ``96 + c``:
+each is in a scale group of its own. A rest of 64 columns is a chunk of 16 words. Rows are stored in tiles of
+32, chunk after chunk, so that every read is one contiguous piece. The four bits and the scales are those of
+the OCP Microscaling Formats specification, version 1.0.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def padded_columns(columns: int) -> int:
 class Mxfp4Matrix:
     """The same linear map of every expert: ``out = W @ x + bias``.
 
-    ``words`` int16 [experts, rows * padded columns / 4]. ``scales`` int32 [experts, rows * chunks], four scales of a
-    row and chunk in one number, each 126 more than the checkpoint's byte: it is the exponent field of the bfloat16
-    that multiplies the words' bits. ``bias`` [experts, rows].
+    ``words`` int16 [experts, rows * padded columns / 4]. ``scales`` int32 [experts, rows * chunks], four
+    scales of a row and chunk in one number, each 126 more than the checkpoint's byte: it is the exponent
+    field of the bfloat16 that multiplies the words' bits. ``bias`` [experts, rows].
     """
 
     words: Tensor
@@ -44,7 +45,7 @@ class Mxfp4Matrix:
 
     @classmethod
     def pack(cls, blocks: Tensor, scales: Tensor, bias: Tensor, order: Tensor | None = None) -> Mxfp4Matrix:
-        """Repack uint8 ``blocks`` [E, rows, columns / 32, 16] and ``scales`` [E, rows, columns / 32] on their device.
+        """Repack uint8 ``blocks`` [E, rows, columns / 32, 16] and ``scales`` [E, rows, columns / 32].
 
         ``order`` names the checkpoint's row for each stored row. Raises ValueError for a scale above 2 ** 1
         (no weight of a trained model comes near) and for rows that are no multiple of 32.
@@ -98,7 +99,7 @@ def _scales(scales: Tensor) -> Tensor:
     fields = pad(scales + 126, (0, groups % 2), value=126)
     chunks = fields.shape[1] // 4
     parts = [fields[:, : chunks * 4].reshape(rows, chunks, 4)]
-    if fields.shape[1] % 4:  # the last chunk's words hold 16 columns for each of the four, so two share a scale
+    if fields.shape[1] % 4:  # a last chunk's word has two weights of each of its two groups
         parts.append(fields[:, chunks * 4 :].repeat_interleave(2, dim=1).reshape(rows, 1, 4))
     numbers = torch.cat(parts, dim=1).contiguous().view(torch.int32).view(rows // TILE_ROWS, TILE_ROWS, -1)
     return numbers.transpose(1, 2).flatten()
@@ -106,7 +107,7 @@ def _scales(scales: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Mxfp4Experts:
-    """One layer's experts on the device. ``gate_up`` stores eight gate rows, their eight up rows, and so on."""
+    """One layer's experts on the device. ``gate_up`` has eight gate rows, their eight up rows, and so on."""
 
     gate_up: Mxfp4Matrix
     down: Mxfp4Matrix
@@ -127,8 +128,8 @@ class Mxfp4Experts:
     ) -> Mxfp4Experts:
         """Repack a layer's tensors as the checkpoint names them, on the device where they are.
 
-        blocks uint8 [E, out, in / 32, 16], scales uint8 [E, out, in / 32], biases [E, out]; the gate and up rows
-        of the first matrix alternate. Raises ValueError as ``Mxfp4Matrix.pack``.
+        blocks uint8 [E, out, in / 32, 16], scales uint8 [E, out, in / 32], biases [E, out]; the gate and up
+        rows of the first matrix alternate. Raises ValueError as ``Mxfp4Matrix.pack``.
         """
         rows = torch.arange(gate_up_blocks.shape[1], device=gate_up_blocks.device)
         order = (rows // 16 * 8 + rows % 8) * 2 + rows % 16 // 8

@@ -1,28 +1,28 @@
-"""Which expert computes which token: top-k, and the blocks of tokens that share an expert, all on the device.
+"""Which expert computes which token: top-k, and the blocks of tokens that share an expert, on the device.
 
-A pair is a token with one of its experts, numbered ``token * top_k + rank``. The pairs are sorted by expert (and
-by token within it) and cut into blocks of at most ``block`` pairs of one expert; ``table`` lists them as
-(expert, first place in the sorted pairs, how many), with expert -1 in the places that are not needed. So a grid
-that depends on the number of tokens alone serves every choice, and nothing waits for the host.
+A pair is a token with one of its experts, numbered ``token * top_k + rank``. The pairs are sorted by expert
+(and by token within it) and cut into blocks of at most ``block`` pairs of one expert; ``table`` lists them as
+(expert, first place in the sorted pairs, how many), with expert -1 in the places that are not needed. So a
+grid that depends on the number of tokens alone serves every choice, and nothing waits for the host.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language import constexpr, tensor
 
 TOKENS = 64  # tokens that one program routes
-LOWEST = tl.constexpr(-3.0e38)  # stands for a logit that is no number, above those of experts taken already
+LOWEST = constexpr(-3.0e38)  # stands for a logit that is no number, above those of experts taken already
 
 
 @triton.jit
 def _top_k(
-    logits_ptr: Any, weights_ptr: Any, token: Any, tokens: Any,
-    E: tl.constexpr, TOP_K: tl.constexpr, EE: tl.constexpr, KK: tl.constexpr,
-) -> Any:  # fmt: skip
+    logits_ptr: tensor, weights_ptr: tensor, token: tensor, tokens: tensor,
+    E: constexpr, TOP_K: constexpr, EE: constexpr, KK: constexpr,
+) -> tensor:  # fmt: skip
     """Write the weights of each token's experts; give [tokens, EE] the rank of the chosen, -1 elsewhere."""
     expert = tl.arange(0, EE)[None, :]
     rank = tl.arange(0, KK)[None, :]
@@ -47,7 +47,9 @@ def _top_k(
 
 
 @triton.jit
-def _write_pairs(pairs_ptr: Any, order: Any, first: Any, token: Any, TOP_K: tl.constexpr) -> None:
+def _write_pairs(
+    pairs_ptr: tensor, order: tensor, first: tensor, token: tensor, TOP_K: constexpr
+) -> None:
     """Write the pairs of these tokens to their places; ``first`` [EE] is each expert's next place."""
     hit = (order >= 0).to(tl.int32)
     place = first[None, :] + tl.cumsum(hit, 0) - hit
@@ -55,8 +57,10 @@ def _write_pairs(pairs_ptr: Any, order: Any, first: Any, token: Any, TOP_K: tl.c
 
 
 @triton.jit
-def _write_table(table_ptr: Any, count: Any, most: Any, longest: Any, BLOCK: tl.constexpr, EE: tl.constexpr) -> None:
-    """Write the blocks of every expert; ``count`` [EE] pairs, ``longest`` the most that an expert can have."""
+def _write_table(
+    table_ptr: tensor, count: tensor, most: tensor, longest: tensor, BLOCK: constexpr, EE: constexpr
+) -> None:
+    """Write the blocks of every expert; ``count`` [EE] pairs, ``longest``: the most that one can have."""
     expert = tl.arange(0, EE)
     first = tl.cumsum(count, 0) - count
     blocks = (count + BLOCK - 1) // BLOCK
@@ -72,10 +76,11 @@ def _write_table(table_ptr: Any, count: Any, most: Any, longest: Any, BLOCK: tl.
         tl.store(table_ptr + place * 4, -1, (place >= tl.sum(blocks, 0)) & (place < most))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "most"])
 def route_few(
-    logits_ptr: Any, weights_ptr: Any, pairs_ptr: Any, table_ptr: Any, tokens: Any, most: Any,
-    E: tl.constexpr, TOP_K: tl.constexpr, BLOCK: tl.constexpr, EE: tl.constexpr, KK: tl.constexpr, TT: tl.constexpr,
+    logits_ptr: tensor, weights_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor,
+    most: tensor, E: constexpr, TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, KK: constexpr,
+    TT: constexpr,
 ) -> None:  # fmt: skip
     """All of the routing of at most TT tokens in one program."""
     token = tl.arange(0, TT)
@@ -85,10 +90,10 @@ def route_few(
     _write_table(table_ptr, count, most, tokens, BLOCK, EE)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def route_top_k(
-    logits_ptr: Any, weights_ptr: Any, order_ptr: Any, counts_ptr: Any, tokens: Any,
-    E: tl.constexpr, TOP_K: tl.constexpr, EE: tl.constexpr, KK: tl.constexpr, TT: tl.constexpr,
+    logits_ptr: tensor, weights_ptr: tensor, order_ptr: tensor, counts_ptr: tensor, tokens: tensor,
+    E: constexpr, TOP_K: constexpr, EE: constexpr, KK: constexpr, TT: constexpr,
 ) -> None:  # fmt: skip
     """The first of two steps: the choice of TT tokens a program, and how many of them chose each expert."""
     block = tl.program_id(0)
@@ -99,10 +104,10 @@ def route_top_k(
     tl.store(counts_ptr + block * EE + expert, tl.sum((order >= 0).to(tl.int32), 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "most"])
 def route_sort(
-    order_ptr: Any, counts_ptr: Any, pairs_ptr: Any, table_ptr: Any, tokens: Any, most: Any,
-    TOP_K: tl.constexpr, BLOCK: tl.constexpr, EE: tl.constexpr, TT: tl.constexpr, ROUND: tl.constexpr,
+    order_ptr: tensor, counts_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor, most: tensor,
+    TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, TT: constexpr, ROUND: constexpr,
 ) -> None:  # fmt: skip
     """The second step: the places of a program's pairs follow from the counts of all programs."""
     block = tl.program_id(0)
@@ -125,7 +130,7 @@ def route_sort(
 
 @dataclass(frozen=True, eq=False)
 class Routing:
-    """Device memory for the routing of at most ``tokens`` tokens; the contents are those of the latest call."""
+    """Device memory for the routing of at most ``tokens`` tokens, with the contents of the latest call."""
 
     weights: Tensor  # fp32 [tokens, top_k]
     pairs: Tensor  # int32 [tokens * top_k]
@@ -149,11 +154,11 @@ class Routing:
 def most_blocks(tokens: int, experts: int, top_k: int, block: int) -> int:
     """The most blocks that any choice of experts for ``tokens`` tokens needs."""
     pairs = tokens * top_k
-    return min(pairs, pairs // block + experts, experts * triton.cdiv(tokens, block))
+    return min(pairs, pairs // block + experts, experts * -(-tokens // block))
 
 
 def route(logits: Tensor, top_k: int, block: int, routing: Routing) -> int:
-    """Fill ``routing`` from the router's ``logits`` [tokens, experts]; returns how many table rows are written."""
+    """Fill ``routing`` from the router's ``logits`` [tokens, experts]; returns how many table rows it has."""
     tokens, experts = logits.shape
     wide, ranks = triton.next_power_of_2(experts), triton.next_power_of_2(top_k)
     most = most_blocks(tokens, experts, top_k, block)
@@ -168,6 +173,7 @@ def route(logits: Tensor, top_k: int, block: int, routing: Routing) -> int:
         logits, routing.weights, routing.order, routing.counts, tokens, experts, top_k, wide, ranks, TOKENS
     )
     route_sort[(programs,)](
-        routing.order, routing.counts, routing.pairs, routing.table, tokens, most, top_k, block, wide, TOKENS, 16
-    )
+        routing.order, routing.counts, routing.pairs, routing.table, tokens, most,
+        top_k, block, wide, TOKENS, 16,
+    )  # fmt: skip
     return most

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inference.worker.kernels.mxfp4 import Mxfp4Experts
+
 CODES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 
 
@@ -21,9 +23,12 @@ class Checkpoint:
     down_scales: Tensor
     down_bias: Tensor
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of them in the order in which they are packed."""
-        return tuple(vars(self).values())
+    def packed(self) -> Mxfp4Experts:
+        """The layer as the kernels read it."""
+        return Mxfp4Experts.pack(
+            self.gate_up_blocks, self.gate_up_scales, self.gate_up_bias,
+            self.down_blocks, self.down_scales, self.down_bias,
+        )  # fmt: skip
 
 
 def random_checkpoint(
@@ -50,7 +55,9 @@ def dequantised(blocks: Tensor, scales: Tensor) -> Tensor:
     return weights.flatten(-2)
 
 
-def reference(x: Tensor, logits: Tensor, top_k: int, residual: Tensor | None, checkpoint: Checkpoint) -> Tensor:
+def reference(
+    x: Tensor, logits: Tensor, top_k: int, residual: Tensor | None, checkpoint: Checkpoint
+) -> Tensor:
     """The definition, expert by expert, in float32."""
     _, chosen = torch.sort(logits.float(), dim=-1, descending=True, stable=True)
     chosen = chosen[:, :top_k]
@@ -65,7 +72,8 @@ def reference(x: Tensor, logits: Tensor, top_k: int, residual: Tensor | None, ch
         gate_up = gate_up + c.gate_up_bias[expert].float()
         gate, up = gate_up[:, ::2].clamp(max=7.0), gate_up[:, 1::2].clamp(-7.0, 7.0)
         hidden = (up + 1) * gate * torch.sigmoid(1.702 * gate)
-        result = hidden @ dequantised(c.down_blocks[expert], c.down_scales[expert]).T + c.down_bias[expert].float()
+        result = hidden @ dequantised(c.down_blocks[expert], c.down_scales[expert]).T
+        result = result + c.down_bias[expert].float()
         out = out.index_add(0, token, result * weights[token, rank, None])
     return out
 

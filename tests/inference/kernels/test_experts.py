@@ -1,4 +1,4 @@
-"""The expert kernels compute what the definition says, whatever the routing, and alone what they do in a batch."""
+"""The expert kernels compute what the definition says, whatever the routing and the batch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.worker.kernels.experts import REPRODUCIBLE, Plan, Tile, Workspace, experts_forward
+from inference.worker.kernels.experts import Plan, Tile, Workspace, experts_forward
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
-from tests.inference.kernels.expert_cases import Checkpoint, random_checkpoint, reference, relative_error
+from tests.inference.kernels.expert_cases import random_checkpoint, reference, relative_error
 
 TOLERANCE = 6e-3  # one rounding of the activations and one of the output to bfloat16
-
-
-def _layer(experts: int = 8, hidden: int = 64, intermediate: int = 64) -> tuple[Checkpoint, Mxfp4Experts]:
-    checkpoint = random_checkpoint(experts, hidden, intermediate)
-    return checkpoint, Mxfp4Experts.pack(*checkpoint.tensors())
 
 
 def _inputs(tokens: int, hidden: int, experts: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,19 +22,117 @@ def _inputs(tokens: int, hidden: int, experts: int) -> tuple[Tensor, Tensor, Ten
 
 def _poisoned(tokens: int, top_k: int, layer: Mxfp4Experts) -> Workspace:
     workspace = Workspace.empty(tokens, top_k, layer)
-    workspace.activations.fill_(float("nan"))
-    workspace.partial.fill_(float("nan"))
-    workspace.routing.weights.fill_(float("nan"))
-    for numbers in (workspace.routing.pairs, workspace.routing.table, workspace.routing.counts):
-        numbers.fill_(10**9)
+    for numbers in (workspace.activations, workspace.partial, workspace.routing.weights):
+        numbers.fill_(float("nan"))
+    for integers in (workspace.routing.pairs, workspace.routing.table, workspace.routing.counts):
+        integers.fill_(10**9)
+    workspace.routing.order.fill_(1)
     return workspace
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 8, 32, 70])
-@pytest.mark.parametrize(("hidden", "intermediate", "top_k"), [(192, 64, 4), (64, 160, 2)])
-def test_output_is_that_of_the_definition(tokens: int, hidden: int, intermediate: int, top_k: int) -> None:
-    checkpoint, layer = _layer(6, hidden, intermediate)
-    x, logits, residual = _inputs(tokens, hidden, 6)
+def _forward(
+    x: Tensor, logits: Tensor, top_k: int, residual: Tensor | None, layer: Mxfp4Experts, **how: bool | Plan
+) -> Tensor:
+    workspace = _poisoned(len(x), top_k, layer)
     out = torch.full_like(x, float("nan"))
-    experts_forward(x, logits, top_k, residual, layer, _poisoned(tokens, top_k, layer), out=out)
-    assert relative_error(out, reference(x, logits, top_k, residual, checkpoint)) < TOLERANCE
+    experts_forward(x, logits, top_k, residual, layer, workspace, out=out, **how)  # type: ignore[arg-type]
+    return out
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 8, 32, 70])
+def test_output_is_that_of_the_definition(tokens: int) -> None:
+    checkpoint = random_checkpoint(6, 192, 64)
+    x, logits, residual = _inputs(tokens, 192, 6)
+    out = _forward(x, logits, 4, residual, checkpoint.packed())
+    assert relative_error(out, reference(x, logits, 4, residual, checkpoint)) < TOLERANCE
+
+
+@pytest.mark.parametrize(("hidden", "intermediate"), [(32, 96), (96, 32), (160, 128), (256, 224)])
+@pytest.mark.parametrize("splits", [1, 2])
+def test_sizes_need_only_be_multiples_of_32(hidden: int, intermediate: int, splits: int) -> None:
+    checkpoint = random_checkpoint(4, hidden, intermediate)
+    x, logits, _ = _inputs(3, hidden, 4)
+    plan = Plan(Tile(128, 16, 4, 3), Tile(64, 16, 4, 3, splits))
+    out = _forward(x, logits, 2, None, checkpoint.packed(), plan=plan)
+    assert relative_error(out, reference(x, logits, 2, None, checkpoint)) < TOLERANCE
+
+
+@pytest.mark.parametrize("tokens", [5, 70])
+def test_all_tokens_may_choose_the_same_experts(tokens: int) -> None:
+    checkpoint = random_checkpoint(8, 64, 64)
+    x, logits, _ = _inputs(tokens, 64, 8)
+    logits[:, 5] += 100
+    logits[:, 2] += 50
+    out = _forward(x, logits, 2, None, checkpoint.packed())
+    assert relative_error(out, reference(x, logits, 2, None, checkpoint)) < TOLERANCE
+
+
+def test_an_expert_with_more_tokens_than_a_block_has_several_blocks() -> None:
+    checkpoint = random_checkpoint(8, 64, 64)
+    x, logits, _ = _inputs(40, 64, 8)
+    logits[:33, 5] += 100
+    tile = Tile(64, 16, 4, 3)
+    out = _forward(x, logits, 3, None, checkpoint.packed(), plan=Plan(tile, tile))
+    assert relative_error(out, reference(x, logits, 3, None, checkpoint)) < TOLERANCE
+
+
+def test_of_equal_logits_the_first_experts_win() -> None:
+    checkpoint = random_checkpoint(6, 64, 64)
+    x, _, _ = _inputs(4, 64, 6)
+    logits = torch.zeros(4, 6, dtype=torch.bfloat16)
+    logits[:, 4] = 1
+    out = _forward(x, logits, 3, None, checkpoint.packed())
+    assert relative_error(out, reference(x, logits, 3, None, checkpoint)) < TOLERANCE
+
+
+def test_one_expert_a_token_and_a_number_of_experts_that_is_no_power_of_two() -> None:
+    checkpoint = random_checkpoint(5, 64, 64)
+    x, logits, residual = _inputs(9, 64, 5)
+    out = _forward(x, logits, 1, residual, checkpoint.packed())
+    assert relative_error(out, reference(x, logits, 1, residual, checkpoint)) < TOLERANCE
+
+
+@pytest.mark.parametrize("tokens", [4, 70])
+def test_a_token_without_numbers_leaves_the_others_alone(tokens: int) -> None:
+    checkpoint = random_checkpoint(6, 64, 64)
+    layer = checkpoint.packed()
+    x, logits, _ = _inputs(tokens, 64, 6)
+    expected = reference(x, logits, 2, None, checkpoint)
+    x[1], logits[1] = float("nan"), float("nan")
+    out = _forward(x, logits, 2, None, layer)
+    others = torch.arange(tokens) != 1
+    assert relative_error(out[others], expected[others]) < TOLERANCE
+    assert out[1].isnan().all()
+
+
+def test_reproducible_tokens_are_the_same_alone_and_in_any_batch() -> None:
+    layer = random_checkpoint(6, 96, 64).packed()
+    x, logits, residual = _inputs(70, 96, 6)
+    logits[20:60] = logits[3] + 0.01 * logits[20:60]  # a crowd at the experts of token 3
+    together = _forward(x, logits, 2, residual, layer, reproducible=True)
+    for first, last in ((3, 4), (0, 8), (40, 70)):
+        pick = slice(first, last)
+        few = _forward(x[pick], logits[pick], 2, residual[pick], layer, reproducible=True)
+        assert torch.equal(few, together[pick])
+
+
+def test_a_workspace_serves_calls_of_different_sizes_one_after_the_other() -> None:
+    checkpoint = random_checkpoint(6, 64, 64)
+    layer = checkpoint.packed()
+    workspace = _poisoned(70, 2, layer)
+    for tokens in (70, 2, 33, 1):
+        x, logits, residual = _inputs(tokens, 64, 6)
+        out = experts_forward(x, logits, 2, residual, layer, workspace)
+        assert relative_error(out, reference(x, logits, 2, residual, checkpoint)) < TOLERANCE
+
+
+def test_a_workspace_that_is_too_small_is_refused() -> None:
+    layer = random_checkpoint(6, 64, 64).packed()
+    x, logits, _ = _inputs(3, 64, 6)
+    with pytest.raises(ValueError, match="too small"):
+        experts_forward(x, logits, 2, None, layer, Workspace.empty(2, 2, layer))
+
+
+def test_a_plan_with_different_blocks_is_refused() -> None:
+    with pytest.raises(ValueError, match="same block"):
+        Plan(Tile(64, 16, 4, 3), Tile(64, 32, 4, 3))
