@@ -234,6 +234,8 @@ def sample(
     last_id: torch.Tensor,
     out_ids: torch.Tensor,
     workspace: SampleWorkspace,
+    *,
+    warps: int = WARPS,
 ) -> None:
     """Choose a token for each row of ``logits`` [B, V] (contiguous, bfloat16 or float32), and step on.
 
@@ -250,5 +252,5 @@ def sample(
         *(logits, slot_of_row, temperature, top_p, seed, position, last_id, out_ids),
         *(workspace.numbers, workspace.arrivals, temperature.shape[0] - 1),
         *(vocabulary, LANES, triton.next_power_of_2(parts), CHUNK * 2),
-        num_warps=WARPS,
+        num_warps=warps,
     )
