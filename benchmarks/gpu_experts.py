@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -24,14 +24,15 @@ import triton
 from torch import Tensor
 
 from inference.worker.kernels import experts as kernels
-from inference.worker.kernels.experts import Plan, Tile, Workspace, experts_forward, plan_for
+from inference.worker.kernels.expert_plans import Plan, Tile, plan_for
+from inference.worker.kernels.experts import Workspace, experts_forward
 from inference.worker.kernels.mxfp4 import Mxfp4Experts, Mxfp4Matrix
 from inference.worker.kernels.routing import route
 from tests.inference.kernels.expert_cases import Checkpoint, random_checkpoint, reference, relative_error
 
 HIDDEN, INNER, EXPERTS, TOP_K = 2880, 2880, 32, 4
 LAYERS = 4
-COUNTS = (1, 2, 4, 8, 16, 32, 64, 512, 2048)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048)
 BOUND = 1e-2
 Candidates = dict[int, tuple[list[Tile], list[Tile]]]
 
@@ -107,7 +108,8 @@ def compile_one(case: tuple[int, Plan]) -> str:
 
 def compile_all(candidates: Candidates) -> None:
     """Compile everything that will run, in parallel."""
-    cases = [(tokens, plan_for(tokens, again)) for tokens in COUNTS for again in (False, True)]
+    cases = [(tokens, plan) for tokens in COUNTS for plan in variants(tokens).values()]
+    cases += [(1, plan_for(1, True))]
     for tokens, (first, second) in candidates.items():
         for i in range(max(len(first), len(second))):
             gate_up, down = first[min(i, len(first) - 1)], second[min(i, len(second) - 1)]
@@ -142,35 +144,42 @@ def median_us(launches: Sequence[Callable[[], object]]) -> float:
     return float(statistics.median(times)) * 1e3 / (2 * len(launches))
 
 
+def variants(tokens: int) -> dict[str, Plan]:
+    """The plan in use, the same with or without overlap, and the one for every number of tokens."""
+    used = plan_for(tokens)
+    other = replace(used, overlap=not used.overlap)
+    return {"plan": used, f"overlap {other.overlap}": other, "reproducible": plan_for(tokens, True)}
+
+
 def check(checkpoint: Checkpoint, layer: Mxfp4Experts) -> bool:
     """Every number of tokens against the definition, and the reproducible plan against itself alone."""
     right = True
     for tokens in COUNTS:
         x, logits, residual = inputs(tokens)
-        expected = reference(x, logits, TOP_K, residual, checkpoint)
+        expected = reference(x, logits, TOP_K, residual, checkpoint) - residual.float()
         workspace = Workspace.empty(tokens, TOP_K, layer)
-        workspace.activations.fill_(float("nan"))
-        workspace.partial.fill_(float("nan"))
-        errors, rounds = [], []
-        for again in (False, True):
+        outs = {}
+        for name, plan in variants(tokens).items():
+            workspace.activations.fill_(float("nan"))
+            workspace.partial.fill_(float("nan"))
             out = torch.full_like(x, float("nan"))
-            experts_forward(x, logits, TOP_K, residual, layer, workspace, reproducible=again, out=out)
-            errors.append(relative_error(out - residual.float(), expected - residual.float()))
-            rounds.append(out)
-        pick = range(0, tokens, max(1, tokens // 8))
-        alone = [
-            experts_forward(
-                x[i, None], logits[i, None], TOP_K, residual[i, None], layer, workspace, reproducible=True
-            )
-            for i in pick
-        ]
-        equal = all(torch.equal(one[0], rounds[1][i]) for one, i in zip(alone, pick, strict=True))
-        plain = all(torch.equal(one[0], rounds[0][i]) for one, i in zip(alone, pick, strict=True))
+            experts_forward(x, logits, TOP_K, residual, layer, workspace, plan=plan, out=out)
+            outs[name] = out
+        again = experts_forward(x, logits, TOP_K, residual, layer, workspace)
+        errors = {name: relative_error(out - residual.float(), expected) for name, out in outs.items()}
+        equal, plain = True, torch.equal(again, outs["plan"])
+        batch_free = True
+        for i in range(0, tokens, max(1, tokens // 8)):
+            one = x[i, None], logits[i, None], TOP_K, residual[i, None]
+            alone = experts_forward(*one, layer, workspace, reproducible=True)[0]
+            equal = equal and torch.equal(alone, outs["reproducible"][i])
+            batch_free = batch_free and torch.equal(alone, outs["plan"][i])
         print(
-            f"check {tokens:5d} tokens: error {errors[0]:.2e}, reproducible {errors[1]:.2e}, "
-            f"alone as in the batch: {equal} (without the switch: {plain})"
-        )
-        right = right and equal and max(errors) < BOUND  # no number is not below the bound either
+            f"check {tokens:5d} tokens: " + ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
+            + f"; twice the same: {plain}; alone as in the batch: {equal} (the plan in use: {batch_free})"
+        )  # fmt: skip
+        # an error that is no number is not below the bound either
+        right = right and equal and plain and all(error < BOUND for error in errors.values())
     return right
 
 
@@ -178,7 +187,7 @@ def line(name: str, tile: str, us: float, floors: Floors, moved: float, work: fl
     """One line of the table."""
     floor = floors.microseconds(moved, work)
     print(
-        f"{name:24s} {tile:28s} {us:9.1f} us {moved / us / 1e3:8.0f} GB/s {work / us / 1e6:7.1f} TFLOP/s "
+        f"{name:34s} {tile:18s} {us:9.1f} us {moved / us / 1e3:8.0f} GB/s {work / us / 1e6:7.1f} TFLOP/s "
         f"floor {floor:7.1f} us, {100 * floor / us:3.0f} %"
     )
 
@@ -195,7 +204,7 @@ def experts_in_use(logits: Tensor) -> int:
 
 
 def time_plans(layers: list[Mxfp4Experts], floors: Floors) -> None:
-    """The whole forward of a layer with the plan in use, and what the reproducible mode costs."""
+    """The whole forward of a layer with the plan in use, the other overlap, and the reproducible plan."""
     layer = layers[0]
     for tokens in COUNTS:
         x, logits, residual = inputs(tokens)
@@ -203,14 +212,10 @@ def time_plans(layers: list[Mxfp4Experts], floors: Floors) -> None:
         active = experts_in_use(logits)
         moved = active * (matrix_bytes(layer.gate_up) + matrix_bytes(layer.down)) + 6 * x.nbytes
         work = 6.0 * tokens * TOP_K * HIDDEN * INNER
-
-        for again in (False, True):
-            us = median_us([
-                partial(experts_forward, x, logits, TOP_K, residual, one, workspace, reproducible=again)
-                for one in layers
-            ])  # fmt: skip
-            name = f"layer, {tokens} tokens"
-            line(name, "reproducible" if again else f"{active} experts", us, floors, moved, work)
+        for name, plan in variants(tokens).items():
+            forward = partial(experts_forward, x, logits, TOP_K, residual)
+            us = median_us([partial(forward, one, workspace, plan=plan) for one in layers])
+            line(f"layer, {tokens} tokens, {active} experts", name, us, floors, moved, work)
 
 
 def time_parts(layers: list[Mxfp4Experts], floors: Floors, candidates: Candidates) -> None:
@@ -222,6 +227,8 @@ def time_parts(layers: list[Mxfp4Experts], floors: Floors, candidates: Candidate
         pairs = tokens * TOP_K
         us = median_us([partial(route, logits, TOP_K, first[0].tokens, workspace.routing)] * 4)
         print(f"route {tokens} tokens {us:.1f} us")
+        workspace.activations.normal_()
+        workspace.partial.normal_()
         out = torch.empty_like(x)
         combine = partial(kernels.launch_combine, x, residual, layers[0], workspace, second[0].splits, out)
         us = median_us([combine] * 4)
@@ -229,15 +236,13 @@ def time_parts(layers: list[Mxfp4Experts], floors: Floors, candidates: Candidate
         for kernel, tiles in (("gate_up", first), ("down", second)):
             for tile in tiles:
                 blocks = route(logits, TOP_K, tile.tokens, workspace.routing)
-
                 if kernel == "gate_up":
                     launches = [
                         partial(kernels.launch_gate_up, x, one, workspace, blocks, tile) for one in layers
                     ]
                 else:
                     launches = [
-                        partial(kernels.launch_down, pairs, one, workspace, blocks, tile)
-                        for one in layers
+                        partial(kernels.launch_down, pairs, one, workspace, blocks, tile) for one in layers
                     ]
                 matrix = layers[0].gate_up if kernel == "gate_up" else layers[0].down
                 text = f"{tile.rows}x{tile.tokens} w{tile.warps} s{tile.stages} k{tile.splits}"
@@ -253,7 +258,9 @@ def time_parts(layers: list[Mxfp4Experts], floors: Floors, candidates: Candidate
 
 def main() -> int:
     """Check, then time."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--bandwidth", type=float, default=4.3)
     parser.add_argument("--peak", type=float, default=790.0)

@@ -6,6 +6,10 @@ bfloat16 in registers, where the tensor cores take them from, and a weight is re
 block. Nothing is added atomically: the second product writes one partial result for each token and expert,
 which are added in the order of the experts' ranks. The output of a token depends on the others of its batch
 only through the tile sizes, so one plan for every number of tokens makes it independent of them.
+
+With few tokens the gaps between the kernels count. A plan with ``overlap`` starts each kernel while the one
+before it still runs (programmatic dependent launch), and the second product's weights travel to the cache
+until its input is there.
 """
 
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from torch import Tensor
 from triton.language import constexpr, tensor
 from triton.runtime.jit import JITFunction
 
+from inference.worker.kernels.expert_plans import MOST_SPLITS, SPLIT_TOKENS, Plan, Tile, plan_for
 from inference.worker.kernels.mxfp4 import TILE_ROWS, Mxfp4Experts
 from inference.worker.kernels.routing import Routing, route
 
@@ -130,13 +135,34 @@ def _product(
 
 
 @triton.jit
+def _fetch_ahead(
+    words_ptr: tensor, expert: tensor, split: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr,
+    BM: constexpr, AHEAD: constexpr,
+) -> None:  # fmt: skip
+    """Ask for the first AHEAD chunks of this program's words, so that they stand in the L2 cache."""
+    STORED: constexpr = (COLUMNS + 63) // 64 * 64
+    FULL: constexpr = STORED // 128
+    tile = tl.program_id(0) * (BM // R) + tl.arange(0, BM // R)[:, None]
+    line = tl.arange(0, AHEAD * 16)[None, :]  # a chunk of a tile of rows is 16 lines of 128 bytes
+    chunk = tl.minimum(FULL * split // SPLITS + line // 16, FULL - 1)
+    words_ptr += expert.to(tl.int64) * (ROWS * STORED // 4) + chunk * (R * 32) + line % 16 * 64
+    words_ptr += tl.minimum(tile, ROWS // R - 1) * (R * STORED // 4)
+    tl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [words_ptr.to(tl.int64)], tl.int32, False, 1
+    )
+
+
+@triton.jit
 def gate_up_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     limit: tensor, alpha: tensor, TOP_K: constexpr, ROWS: constexpr, COLUMNS: constexpr, BM: constexpr,
-    BN: constexpr, NATIVE: constexpr,
+    BN: constexpr, NATIVE: constexpr, OVERLAP: constexpr,
 ) -> None:  # fmt: skip
     """out[place of the pair, ROWS / 2] = activation(W x + bias), for a tile of rows and a block of pairs."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     entry = table_ptr + tl.program_id(1) * 4
     expert = tl.load(entry)
     if expert < 0:
@@ -166,18 +192,23 @@ def down_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     pairs: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr, BN: constexpr,
-    NATIVE: constexpr,
+    NATIVE: constexpr, OVERLAP: constexpr,
 ) -> None:  # fmt: skip
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
     expert = tl.load(entry)
     if expert < 0:
         return
+    split = tl.program_id(2)
+    if OVERLAP:  # the routing is done, but the first product is not
+        if COLUMNS >= 128:
+            _fetch_ahead(words_ptr, expert, split, ROWS, COLUMNS, SPLITS, BM, 16)
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     first = tl.load(entry + 1)
     place = tl.arange(0, BN)
     mask = place < tl.load(entry + 2)
     pair = tl.load(pairs_ptr + first + place, mask, other=0)
-    split = tl.program_id(2)
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     acc = _product(
@@ -194,8 +225,11 @@ def down_kernel(
 def combine_kernel(
     partial_ptr: tensor, weights_ptr: tensor, residual_ptr: tensor, out_ptr: tensor, pairs: tensor,
     COLUMNS: constexpr, TOP_K: constexpr, SPLITS: constexpr, RESIDUAL: constexpr, BLOCK: constexpr,
+    OVERLAP: constexpr,
 ) -> None:  # fmt: skip
     """out[token] = residual + the weighted sum of its experts' results, by rank and then by split."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_wait()
     token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = column < COLUMNS
@@ -214,49 +248,7 @@ def combine_kernel(
 NATIVE = isinstance(down_kernel, JITFunction)  # the interpreter has no inline assembly
 
 
-@dataclass(frozen=True)
-class Tile:
-    """How a product is cut: rows and tokens of a program, warps, chunks on their way, parts of the sum."""
-
-    rows: int
-    tokens: int
-    warps: int
-    stages: int
-    splits: int = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The tiles of both products; their blocks of tokens are the same."""
-
-    gate_up: Tile
-    down: Tile
-
-    def __post_init__(self) -> None:
-        """Both products share one table of blocks."""
-        if self.gate_up.tokens != self.down.tokens or self.gate_up.splits != 1:
-            raise ValueError("Both products need the same block of tokens, and the first cannot be split.")
-
-
-# (up to this many tokens, plan); a block must hold all tokens of a decode step, so that a weight is read once
-PLANS = (
-    (1, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4, 2))),
-    (16, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4))),
-    (32, Plan(Tile(64, 32, 4, 4), Tile(64, 32, 4, 4))),
-    (64, Plan(Tile(64, 64, 4, 4), Tile(64, 64, 4, 4))),
-)
-LARGE = Plan(Tile(128, 128, 4, 3), Tile(128, 128, 4, 3))
-REPRODUCIBLE = Plan(Tile(64, 64, 4, 4), Tile(64, 64, 4, 4))
-MOST_SPLITS = 4
-SPLIT_TOKENS = 8  # more tokens are never split
 COMBINED = 1024  # columns of the output that one program adds
-
-
-def plan_for(tokens: int, reproducible: bool = False) -> Plan:
-    """The measured best plan for ``tokens`` tokens, or the one that is the same for every number."""
-    if reproducible:
-        return REPRODUCIBLE
-    return next((plan for most, plan in PLANS if tokens <= most), LARGE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,39 +297,57 @@ def experts_forward(
     splits = plan.down.splits
     if pairs > workspace.activations.shape[0] or splits * pairs * layer.down.rows > workspace.partial.numel():
         raise ValueError("The workspace of the experts is too small for so many tokens.")
-    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing)
-    launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up)
-    launch_down(pairs, layer, workspace, blocks, plan.down)
-    return launch_combine(x, residual, layer, workspace, splits, torch.empty_like(x) if out is None else out)
+    overlap = plan.overlap and NATIVE
+    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing, overlap)
+    out = torch.empty_like(x) if out is None else out
+    launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up, overlap)
+    launch_down(pairs, layer, workspace, blocks, plan.down, overlap)
+    return launch_combine(x, residual, layer, workspace, splits, out, overlap)
 
 
-def launch_gate_up(x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
+def launching(overlap: bool) -> dict[str, bool]:
+    """The option of a launch that may begin before the kernel before it has ended."""
+    return {"launch_pdl": True} if overlap else {}
+
+
+def launch_gate_up(
+    x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile, overlap: bool = False
+) -> None:
     """The first product of all blocks: from ``x`` to the workspace's activations, sorted by expert."""
     matrix, routing = layer.gate_up, workspace.routing
     gate_up_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks)](
         x, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table, workspace.activations,
         layer.limit, layer.alpha, workspace.top_k, matrix.rows, matrix.columns, tile.rows, tile.tokens,
-        NATIVE, num_warps=tile.warps, num_stages=tile.stages,
+        NATIVE, overlap, num_warps=tile.warps, num_stages=tile.stages, **launching(overlap),
     )  # fmt: skip
 
 
-def launch_down(pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
+def launch_down(
+    pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile, overlap: bool = False
+) -> None:
     """The second product: from the workspace's activations to its partial results by pair."""
     matrix, routing = layer.down, workspace.routing
     down_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks, tile.splits)](
         workspace.activations, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table,
         workspace.partial, pairs, matrix.rows, matrix.columns, tile.splits, tile.rows, tile.tokens, NATIVE,
-        num_warps=tile.warps, num_stages=tile.stages,
+        overlap, num_warps=tile.warps, num_stages=tile.stages, **launching(overlap),
     )  # fmt: skip
 
 
 def launch_combine(
-    x: Tensor, residual: Tensor | None, layer: Mxfp4Experts, workspace: Workspace, splits: int, out: Tensor
+    x: Tensor,
+    residual: Tensor | None,
+    layer: Mxfp4Experts,
+    workspace: Workspace,
+    splits: int,
+    out: Tensor,
+    overlap: bool = False,
 ) -> Tensor:
     """The weighted sum of the partial results, and the residual."""
     tokens, columns = x.shape[0], layer.down.rows
     combine_kernel[(tokens, triton.cdiv(columns, COMBINED))](
         workspace.partial, workspace.routing.weights, x if residual is None else residual, out,
         tokens * workspace.top_k, columns, workspace.top_k, splits, residual is not None, COMBINED,
+        overlap, **launching(overlap),
     )  # fmt: skip
     return out

@@ -80,9 +80,11 @@ def _write_table(
 def route_few(
     logits_ptr: tensor, weights_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor,
     most: tensor, E: constexpr, TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, KK: constexpr,
-    TT: constexpr,
+    TT: constexpr, OVERLAP: constexpr,
 ) -> None:  # fmt: skip
-    """All of the routing of at most TT tokens in one program."""
+    """All of the routing of at most TT tokens in one program. OVERLAP lets the next kernel start to wait."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_launch_dependents()
     token = tl.arange(0, TT)
     order = _top_k(logits_ptr, weights_ptr, token, tokens, E, TOP_K, EE, KK)
     count = tl.sum((order >= 0).to(tl.int32), 0)
@@ -157,7 +159,7 @@ def most_blocks(tokens: int, experts: int, top_k: int, block: int) -> int:
     return min(pairs, pairs // block + experts, experts * -(-tokens // block))
 
 
-def route(logits: Tensor, top_k: int, block: int, routing: Routing) -> int:
+def route(logits: Tensor, top_k: int, block: int, routing: Routing, overlap: bool = False) -> int:
     """Fill ``routing`` from the router's ``logits`` [tokens, experts]; returns how many table rows it has."""
     tokens, experts = logits.shape
     wide, ranks = triton.next_power_of_2(experts), triton.next_power_of_2(top_k)
@@ -165,7 +167,7 @@ def route(logits: Tensor, top_k: int, block: int, routing: Routing) -> int:
     if tokens <= TOKENS:
         route_few[(1,)](
             logits, routing.weights, routing.pairs, routing.table, tokens, most,
-            experts, top_k, block, wide, ranks, triton.next_power_of_2(tokens),
+            experts, top_k, block, wide, ranks, triton.next_power_of_2(tokens), overlap,
         )  # fmt: skip
         return most
     programs = triton.cdiv(tokens, TOKENS)

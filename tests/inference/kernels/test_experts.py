@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.worker.kernels.experts import Plan, Tile, Workspace, experts_forward
+from inference.worker.kernels.expert_plans import Plan, Tile
+from inference.worker.kernels.experts import Workspace, experts_forward
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
 from tests.inference.kernels.expert_cases import random_checkpoint, reference, relative_error
 

@@ -1,0 +1,51 @@
+"""How the products of the expert kernels are cut into programs, by the number of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a product is cut: rows and tokens of a program, warps, chunks on their way, parts of the sum."""
+
+    rows: int
+    tokens: int
+    warps: int
+    stages: int
+    splits: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tiles of both products, whose blocks of tokens are the same; ``overlap``: see experts.py."""
+
+    gate_up: Tile
+    down: Tile
+    overlap: bool = False
+
+    def __post_init__(self) -> None:
+        """Both products share one table of blocks."""
+        if self.gate_up.tokens != self.down.tokens or self.gate_up.splits != 1:
+            raise ValueError("Both products need the same block of tokens, and the first cannot be split.")
+
+
+# (up to this many tokens, plan); a block holds all tokens of a decode step, so that a weight is read once
+PLANS = (
+    (1, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4, 2))),
+    (16, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4))),
+    (32, Plan(Tile(64, 32, 4, 4), Tile(64, 32, 4, 4))),
+    (64, Plan(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3))),
+    (768, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3))),
+)
+LARGE = Plan(Tile(128, 128, 8, 3), Tile(128, 128, 8, 3))
+REPRODUCIBLE = Plan(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3))
+MOST_SPLITS = 4
+SPLIT_TOKENS = 8  # more tokens are never split
+
+
+def plan_for(tokens: int, reproducible: bool = False) -> Plan:
+    """The measured best plan for ``tokens`` tokens, or the one that is the same for every number."""
+    if reproducible:
+        return REPRODUCIBLE
+    return next((plan for most, plan in PLANS if tokens <= most), LARGE)
