@@ -69,7 +69,8 @@ export class StatusPanel {
 function remark({ alive, model, prompts }) {
   if (!alive) return "The model stopped working. Restart the app.";
   if (!model) return "No model answers yet.";
-  return prompts?.tokens ? "" : "Speed and cache are shown once something was asked.";
+  if (!prompts) return "The engine has not measured anything yet.";
+  return prompts.tokens ? "" : "Speed and cache are shown once something was asked.";
 }
 
 /** @returns {{name: string, value: string, hint?: string, title?: string, bar?: {share: number, kind: string}[]}[]} */
@@ -79,13 +80,19 @@ function rows(status) {
 
 function modelRows({ model, machine }) {
   if (!model) return machine ? [{ name: "Device", value: device(machine, null) }] : [];
-  const precision = [model.dtype, model.quantization === "none" ? "" : model.quantization].filter(Boolean);
   const found = [{ name: "Model", value: isDemo(model) ? modelName(model.name, true) : model.name }];
   if (model.revision) found.push({ name: "Revision", value: model.revision.slice(0, 18), title: model.revision });
   const where = device(machine, model);
   if (where) found.push({ name: "Device", value: where });
-  if (precision.length) found.push({ name: "Weights", value: precision.join(" · ") });
+  const kind = precision(model);
+  if (kind) found.push({ name: "Weights", value: kind });
   return found;
+}
+
+/** @returns {string} "bfloat16 · mxfp4", "dequantised to float32", "float32" */
+function precision({ dtype, quantization }) {
+  const packed = quantization === "none" ? "" : quantization;
+  return packed.includes(dtype) ? packed || dtype : [dtype, packed].filter(Boolean).join(" · ");
 }
 
 function device(machine, model) {

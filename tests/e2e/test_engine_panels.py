@@ -25,7 +25,7 @@ def test_the_status_panel_tells_about_the_demonstration_model(page: Page, pictur
     for name, value in {
         "Model": r"^Demonstration model$",
         "Revision": r"^[\w.-]+$",
-        "Weights": r"^(float32|bfloat16)",
+        "Weights": r"^(dequantised to |)(float32|bfloat16)$",
         "Requests": r"^\d+ running · \d+ waiting$",
     }.items():
         expect(panel.locator(f"dt:text-is('{name}') + dd")).to_have_text(re.compile(value))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from inference.demonstration import pack
+from playground.settings import SettingsError, load_settings
 from tests.playground.figures import CARD, H200, LAPTOP, busy
 from tests.playground.world import World, running
 
@@ -153,3 +154,14 @@ async def test_the_panel_gets_the_engines_figures(tmp_path: Path) -> None:
     assert 0.02 < status["speed"]["first_token_seconds"] <= 0.05
     assert 333 <= status["speed"]["tokens_per_second"] <= 500
     assert (status["restarts"], status["preemptions"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CONTEXT_TOKENS", "0"), ("CONTEXT_TOKENS", "long"), ("MODEL_CHOICE", "friends")]
+)
+def test_settings_that_cannot_be_used_are_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        load_settings()

@@ -80,9 +80,12 @@ def test_the_panel_shows_what_the_engine_does(
 def test_without_figures_the_panel_says_so(served: Served, page: Page) -> None:
     page.get_by_test_id("status-open").click()
     note = page.get_by_test_id("status-note")
-    expect(note).to_have_text("Speed and cache are shown once something was asked.")
+    expect(note).to_have_text("The engine has not measured anything yet.")
     expect(figure(page, "Memory")).to_have_text(re.compile(r"^[\d.]+ [MG]B of [\d.]+ [GT]B this process$"))
     expect(figure(page, "Cache pages")).to_have_count(0)
+    served.engine.metrics = MetricsBuilder().build(running=0, waiting=0)
+    expect(note).to_have_text("Speed and cache are shown once something was asked.")
+    expect(figure(page, "Speed of a reply")).to_have_count(0)
     served.engine.ready = False
     expect(note).to_have_text("No model answers yet.")
     expect(figure(page, "Model")).to_have_count(0)
@@ -121,7 +124,7 @@ def test_an_answer_that_fails_leaves_the_last_figures(page: Page) -> None:
     expect(note).to_have_text("Busy. Try again. These are the last figures.")
     expect(figure(page, "Model")).to_have_text("scripted")
     page.context.unroute("**/api/status")
-    expect(note).to_have_text("Speed and cache are shown once something was asked.")
+    expect(note).to_have_text("The engine has not measured anything yet.")
 
 
 def test_escape_closes_the_panel_and_not_the_reply(served: Served, page: Page) -> None:
