@@ -317,6 +317,38 @@ def test_after_a_broken_pass_the_same_tokens_come() -> None:
     assert sequence.tokens[60:] == reply(sequence.request.prompt_ids, 20)
 
 
+def test_who_waits_for_an_id_is_not_read() -> None:
+    run = device(depth=1)
+    sequence = sequence_of([1] * 20)
+    sequence.pending = 1
+    run.scheduler.add(sequence)
+    assert not run.step().prefill
+    sequence.pending = 0
+    assert run.step().prefill
+    run.scheduler.rollback(sequence)  # the id of its last piece is still on its way
+    assert not run.step().prefill
+    assert run.step().prefill
+    run.drain()
+
+
+def test_who_steps_back_is_in_no_row_of_the_same_plan() -> None:
+    run = device(full=30, chunk=16)
+    first, second = sequence_of(prompt_of(1, 200)), sequence_of(prompt_of(2, 40), user="bob")
+    first.preemptions = PREEMPTIONS
+    for sequence in (first, second):
+        run.scheduler.add(sequence)
+    while second.computed < 32:
+        run.step()
+    run.step()
+    filler = run.pages.full.take(run.pages.full.free - 1)
+    plan = run.step()  # bob's turn comes first and takes the last page, which then goes to the protected one
+    assert [piece.sequence for piece in plan.prefill] == [first]
+    assert plan.preempted == [second]
+    for page in filler:
+        run.pages.full.give(page)
+    run.drain()
+
+
 def test_who_is_added_twice_or_empty_is_refused() -> None:
     run = device()
     sequence = sequence_of([1])
