@@ -189,6 +189,8 @@ class KvPages:
 
         The last token is never among them: the model has to run on it to say what comes next.
         """
+        if not self.reuse:
+            return 0
         count = min((sequence.length - 1) // PAGE, len(sequence.tokens) // PAGE)
         keys = _hashed(sequence, count)
         if self._has_full:

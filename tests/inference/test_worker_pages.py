@@ -159,6 +159,14 @@ def test_the_last_token_is_always_computed() -> None:
     assert pages.match(sequence_of([0])) == 0
 
 
+def test_without_reuse_every_prompt_is_read_from_its_first_token() -> None:
+    pages = KvPages(40, 40, WINDOW, reuse=False)
+    pages.release(run(pages, numbers(100)))
+    again = run(pages, numbers(100))
+    assert again.cached == 0
+    pages.check([again])
+
+
 def test_only_the_pages_of_the_window_are_held() -> None:
     pages = KvPages(40, 40, WINDOW)
     sequence = run(pages, numbers(100))
