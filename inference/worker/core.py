@@ -65,6 +65,7 @@ class EngineCore:
             model.pages,
             max_running=model.max_running,
             chunk_tokens=model.chunk_tokens,
+            chunk_beside=model.chunk_beside,
             max_pieces=model.max_pieces,
         )
         self._emit = emit
@@ -87,7 +88,13 @@ class EngineCore:
         return bool(self._sequences or self._flights)
 
     def submit(self, request: GenerationRequest, submitted: float) -> None:
-        """Put a request, which the border has checked, at the end of its user's queue."""
+        """Put a request, which the border has checked, at the end of its user's queue.
+
+        One with the id of a request that is here is ignored: whoever waits for this id gets its one end.
+        """
+        if request.request_id in self._sequences:
+            logger.warning("A request came with the id of another one that is not finished.")
+            return
         seed = request.sampling.seed
         # 53 bits: a browser, too, can name such a number exactly when it asks for the same reply again.
         seed = secrets.randbits(53) if seed is None else seed
@@ -195,8 +202,10 @@ class EngineCore:
                 self._fail(sequence, error)
             return
         now = time.monotonic()
+        unfinished = {piece.sequence for piece in flight.pieces if not piece.last}
         for one in chosen:
-            one.sequence.pending -= 1
+            if one.sequence not in unfinished:
+                one.sequence.pending -= 1
             if self._is_here(one.sequence):
                 self._take(one, now)
         for piece in flight.pieces:

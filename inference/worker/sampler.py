@@ -1,7 +1,7 @@
 """The choice of the next token, exact for every temperature and top-p, and log-probabilities.
 
-The random number of a token follows from its request's seed and its place in the reply alone, so the same seed
-gives the same tokens whatever else runs, and also when a pass had to be repeated.
+The random number of a token follows from its request's seed and its place in the reply alone, so the same
+seed gives the same tokens whatever else runs, and also when a pass had to be repeated.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 
 from inference.types import GenerationRequest, Timings
@@ -24,7 +23,6 @@ class Sequence:
     request: GenerationRequest
     submitted: float
     seed: int
-    rng: random.Random
     tokens: list[int]
     pending: int = 0
     computed: int = 0
@@ -42,7 +40,7 @@ class Sequence:
     @staticmethod
     def of(request: GenerationRequest, submitted: float, seed: int) -> Sequence:
         """A sequence that waits; ``seed`` fixes its random numbers."""
-        return Sequence(request, submitted, seed, random.Random(seed), list(request.prompt_ids))
+        return Sequence(request, submitted, seed, list(request.prompt_ids))
 
     @property
     def prompt_length(self) -> int:

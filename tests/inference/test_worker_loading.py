@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from inference.errors import ModelLoadError
 from inference.types import ModelStage
 from inference.worker.checkpoint import Checkpoint, TensorInfo, inspect
 from inference.worker.device import Machine, look
-from inference.worker.kv import KvRows
 from inference.worker.loading import load, make_plan
 from inference.worker.messages import EngineConfig, Stopped
 from inference.worker.network import LoadedModel
+from inference.worker.weights import DenseExperts, PackedExperts, Shape, Weights, read_weights
 from tests.inference.checkpoints import (
     change_config,
     change_tensors,
@@ -30,8 +33,8 @@ from tests.inference.checkpoints import (
     write_checkpoint,
     write_mxfp4_checkpoint,
 )
+from tests.inference.cores import CPU, Run, weights_of
 
-CPU = Machine(torch.device("cpu"), native_mxfp4=False)
 EXPERTS = "model.layers.1.mlp.experts.gate_up_proj"
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -73,13 +76,26 @@ def test_a_plain_checkpoint_says_what_it_is() -> None:
     assert status.context_length == 2048
 
 
+def read(
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    adopt: Callable[[PackedExperts, Shape], Any] | None = None,
+) -> Weights:
+    return read_weights(inspect(folder), torch.device("cpu"), dtype, lambda _detail: None, adopt)
+
+
+def parted(rows: Tensor) -> Tensor:
+    """Gate and up rows in turn to gate rows before up rows."""
+    return torch.cat((rows[:, ::2], rows[:, 1::2]), dim=1)
+
+
 def test_experts_in_the_mxfp4_layout_get_the_values_that_their_bytes_mean(tmp_path: Path) -> None:
     folder = write_mxfp4_checkpoint(tmp_path / "packed")
     model = open_model(folder)
     assert model.status.quantization == "dequantised to float32"
     stored = load_file(folder / "model.safetensors")
     blocks, scales = stored[f"{EXPERTS}_blocks"], stored[f"{EXPERTS}_scales"]
-    weight = model.network.model.layers[1].mlp.experts.gate_up_proj
+    weight = weights_of(model).layers[1].experts.gate_up
     assert weight.dtype == torch.float32
     for expert, out, inside in [(0, 0, 0), (1, 5, 33), (3, 127, 63), (2, 64, 31), (0, 1, 32)]:
         byte = int(blocks[expert, out, inside // 32, inside % 32 // 2])
@@ -87,55 +103,115 @@ def test_experts_in_the_mxfp4_layout_get_the_values_that_their_bytes_mean(tmp_pa
         value = (
             FP4[code & 7] * (-1 if code & 8 else 1) * 2.0 ** (int(scales[expert, out, inside // 32]) - 127)
         )
-        assert float(weight[expert, inside, out]) == value
-    plain = open_model(plain_checkpoint()).network.model.layers[1].mlp.experts.gate_up_proj
+        assert float(weight[expert, out // 2 + 64 * (out % 2), inside]) == value
+    plain = weights_of(open_model(plain_checkpoint())).layers[1].experts.gate_up
     assert float(torch.corrcoef(torch.stack([weight.flatten(), plain.flatten()]))[0, 1]) > 0.98
     assert model.status.parameters == open_model(plain_checkpoint()).status.parameters
 
 
-def test_a_packed_checkpoint_answers_as_transformers_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_unpacked_experts_equal_transformers_own_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     folder = write_mxfp4_checkpoint(tmp_path / "packed")
-    model = open_model(folder)
-    with torch.inference_mode():
-        kv = KvRows(model.geometry, 64)
-        logits = model.prefill(kv, prompt(1, 20), last=True)
-    assert logits is not None
-    assert int(logits.argmax()) == generate(folder, prompt(1, 20), 1)[0]
+    stored = load_file(folder / "model.safetensors")
+    # Every code, with small and large scales.
+    stored[f"{EXPERTS}_blocks"][0, 0] = torch.arange(256).view(-1, 16)[:2].to(torch.uint8)
+    generator = torch.Generator().manual_seed(5)
+    stored[f"{EXPERTS}_blocks"][1] = torch.randint(0, 256, (128, 2, 16), generator=generator).to(torch.uint8)
+    stored[f"{EXPERTS}_scales"][1] = torch.randint(20, 230, (128, 2), generator=generator).to(torch.uint8)
+    change_tensors(folder, **stored)
+    layers = read(folder, dtype).layers
+    for number, layer in enumerate(layers):
+        for part in ("gate_up_proj", "down_proj"):
+            name = f"model.layers.{number}.mlp.experts.{part}"
+            theirs = convert_moe_packed_tensors(
+                stored[f"{name}_blocks"], stored[f"{name}_scales"], dtype=dtype
+            ).transpose(1, 2)
+            ours = layer.experts.gate_up if part == "gate_up_proj" else layer.experts.down
+            assert torch.equal(ours, parted(theirs) if part == "gate_up_proj" else theirs)
+
+
+def test_experts_can_stay_as_they_are_stored(tmp_path: Path) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed")
+    stored = load_file(folder / "model.safetensors")
+    layers = read(folder, torch.bfloat16, lambda packed, shape: (packed, shape.experts)).layers
+    assert [layer.experts[1] for layer in layers] == [4] * 4
+    experts = layers[1].experts[0]
+    assert isinstance(experts, PackedExperts)
+    assert torch.equal(experts.gate_up_blocks, stored[f"{EXPERTS}_blocks"])
+    assert torch.equal(experts.gate_up_scales, stored[f"{EXPERTS}_scales"])
+    assert torch.equal(experts.gate_up_bias, stored[f"{EXPERTS}_bias"].bfloat16())
+    assert experts.down_blocks.shape == (4, 64, 2, 16)
+
+
+def test_plain_experts_stand_as_the_forward_pass_wants_them() -> None:
+    stored = load_file(plain_checkpoint() / "model.safetensors")
+    experts = read(plain_checkpoint()).layers[1].experts
+    assert isinstance(experts, DenseExperts)
+    assert torch.equal(experts.gate_up, parted(stored[EXPERTS].transpose(1, 2)))
+    assert torch.equal(experts.gate_up_bias, parted(stored[f"{EXPERTS}_bias"]))
+    qkv = [stored[f"model.layers.1.self_attn.{part}_proj.weight"] for part in "qkv"]
+    assert torch.equal(read(plain_checkpoint()).layers[1].qkv, torch.cat(qkv))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_checkpoint_answers_as_transformers_does(tmp_path: Path, packed: bool) -> None:
+    folder = write_mxfp4_checkpoint(tmp_path / "packed") if packed else plain_checkpoint()
+    assert reply(folder, prompt(1, 20)) == generate(folder, prompt(1, 20), 8)
+
+
+def test_tied_embeddings_are_held_once(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "tied", tie_word_embeddings=True)
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    weights = read(folder)
+    assert weights.head is weights.embedding
+    assert reply(folder, prompt(1, 20)) == generate(folder, prompt(1, 20), 8)
+
+
+def test_attention_without_biases(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "bare", attention_bias=False)
+    assert not any("q_proj.bias" in name for name in load_file(folder / "model.safetensors"))
+    layer = read(folder).layers[0]
+    assert not layer.qkv_bias.any()
+    assert (layer.qkv_bias.shape, layer.out_bias.shape) == ((128,), (64,))
+    assert reply(folder, prompt(1, 20)) == generate(folder, prompt(1, 20), 8)
+
+
+def reply(folder: Path, ids: tuple[int, ...]) -> tuple[int, ...]:
+    run = Run(open_model(folder))
+    run.submit("a", ids, count=8)
+    run.finish()
+    return run.tokens("a")
 
 
 def test_the_published_form_of_the_configuration_means_the_same(folder: Path) -> None:
     rope = dict(inspect(folder).config["rope_parameters"])
     ids = prompt(2, 70)
 
-    def logits() -> torch.Tensor:
-        model = open_model(folder)
-        with torch.inference_mode():
-            found = model.prefill(KvRows(model.geometry, 128), ids, last=True)
-        assert found is not None
-        return found
+    def numbers() -> list[Tensor]:
+        weights = weights_of(open_model(folder))
+        return [weights.inv_freq, torch.tensor(weights.rope_scale)]
 
-    before = logits()
+    before, answer = numbers(), reply(folder, ids)
     theta = rope.pop("rope_theta")
     config = {**inspect(folder).config, "rope_scaling": rope, "rope_theta": theta, "torch_dtype": "bfloat16"}
     del config["rope_parameters"]
     (folder / "config.json").write_text(
         json.dumps({**config, "experts_per_token": 2, "initial_context_length": 64})
     )
-    assert torch.equal(logits(), before)
+    assert all(map(torch.equal, numbers(), before))
+    assert reply(folder, ids) == answer
     change_config(folder, rope_theta=10.0)
-    assert not torch.equal(logits(), before)
+    assert not torch.equal(numbers()[0], before[0])
 
 
-def test_progress_counts_the_weights_and_can_stop_the_loading() -> None:
+def test_progress_counts_the_layers_and_can_stop_the_loading() -> None:
     told: list[str] = []
     load(inspect(plain_checkpoint()), CPU, EngineConfig(), told.append)
-    assert told[0] == "Checking the files"
-    assert told[-1] == "Warming up"
-    assert told[1].startswith("Loading weights 1 of ")
-    assert told[-2] == told[1].replace(" 1 of", f" {told[1].split()[-1]} of")
+    layers = [f"Loading layer {number} of 4" for number in range(1, 5)]
+    assert told == ["Checking the files", *layers, "Warming up"]
 
     def stop(detail: str) -> None:
-        if detail.startswith("Loading weights 5 "):
+        if detail == layers[2]:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -336,10 +412,18 @@ def test_bfloat16_is_used_when_only_that_fits() -> None:
         inspect(plain_checkpoint()), machine, EngineConfig(kv_budget_bytes=10**7), lambda _detail: None
     )
     assert model.status.dtype == "bfloat16"
+    weights = weights_of(model)
+    assert {weights.norm.dtype, weights.layers[0].qkv.dtype, weights.layers[0].experts.down.dtype} == {
+        torch.bfloat16
+    }
+    run = Run(model)
+    run.submit("a", prompt(1, 20), count=8)
+    run.finish()
+    assert len(run.tokens("a")) == 8
 
 
 def test_this_machine_is_looked_at() -> None:
-    machine = look("cpu", None)
+    machine = look("cpu")
     assert not machine.is_gpu
     assert not machine.native_mxfp4
     assert machine.free_bytes() > 10**8
