@@ -70,7 +70,7 @@ def reference(
         folder,
         dtype=dtype,
         attn_implementation="eager",
-        quantization_config=Mxfp4Config(dequantize=True),  # type: ignore[no-untyped-call]
+        quantization_config=Mxfp4Config(dequantize=True),
     ).to("cuda", dtype)
     scores, agreed = [], []
     for ids, (reply, _) in zip(prompts, made, strict=True):

@@ -107,10 +107,9 @@ def make_model(weights: Weights, *, reproducible: bool = False) -> LoadedModel:
     """The model as the loader would put it together."""
     shape, device = weights.shape, weights.embedding.device
     room = plan_capacity(shape, 20 * GIB, 2, SLOTS, CHUNK)
-    network = GpuNetwork(weights, room.context_length + 1, CHUNK, reproducible=reproducible)
-    runner = GpuRunner(
-        network, GpuPages.empty(shape, room.full, room.sliding, device), SLOTS, room.context_length
-    )
+    network = GpuNetwork(weights, room.context_length + 1, CHUNK)
+    pages = GpuPages.empty(shape, room.full, room.sliding, device)
+    runner = GpuRunner(network, pages, SLOTS, room.context_length, reproducible=reproducible)
     status = ModelStatus("random", ModelStage.READY)
     model = LoadedModel(
         status=status,

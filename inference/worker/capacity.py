@@ -48,6 +48,8 @@ def plan_capacity(shape: Shape, budget: int, itemsize: int, max_running: int, ch
     if not shape.has_full:
         return Capacity(0, max(least, min(sliding, budget // sliding_bytes)), wanted)
     full = pages_for(max(wanted, max_running * min(wanted, TOKENS_EACH))) + 1
+    if sliding:  # a long prompt pushes the windows of other conversations out of a small pool
+        sliding = max(sliding, full // 4)
     cost = full * full_bytes + sliding * sliding_bytes
     if cost > budget:
         sliding = max(least, int(sliding * budget / cost))

@@ -99,14 +99,18 @@ class GpuLaunch:
 
 
 class GpuRunner:
-    """See ``Runner``. ``graphs`` off runs the same passes one kernel at a time."""
+    """See ``Runner``.
+
+    ``reproducible``: every decode pass has the shape of a full one, so that a row's numbers do not depend on
+    how many others there are.
+    """
 
     depth = 1
 
     def __init__(
-        self, network: GpuNetwork, pages: GpuPages, slots: int, context: int, *, graphs: bool = True
+        self, network: GpuNetwork, pages: GpuPages, slots: int, context: int, *, reproducible: bool = False
     ) -> None:
-        self._network, self._pages, self._graphs_wanted = network, pages, graphs
+        self._network, self._pages, self._reproducible = network, pages, reproducible
         shape, self._device = network.weights.shape, network.weights.embedding.device
         self._count = slots
         self._slots = Slots.empty(slots, context, self._device)
@@ -139,8 +143,6 @@ class GpuRunner:
 
     def capture(self) -> None:
         """Record the decode graphs; all kernels must have run once for these sizes."""
-        if not self._graphs_wanted:
-            return
         with torch.inference_mode():
             pool = None
             for size in reversed(self._sizes()):
@@ -156,7 +158,7 @@ class GpuRunner:
     # --- decode ----------------------------------------------------------------------------------
 
     def _sizes(self) -> list[int]:
-        if self._network.reproducible:
+        if self._reproducible:
             return [self._count]
         return [size for size in GRAPH_SIZES if size < self._count] + [self._count]
 
@@ -204,12 +206,11 @@ class GpuRunner:
                 window,
                 out,
                 self._attention,
-                reproducible=network.reproducible,
             )
             return out
 
         ids = slots.last_id.index_select(0, graph.slot_of_row)
-        graph.logits.copy_(network.logits(network.trunk(ids, attend)))
+        network.logits(network.trunk(ids, attend), graph.logits)
         self._sample(graph.logits, graph.slot_of_row, graph.ids)
 
     # --- prefill ---------------------------------------------------------------------------------
@@ -239,7 +240,8 @@ class GpuRunner:
         if not ends:
             return self._launched((), torch.empty(0, dtype=torch.int64, device=self._device), None)
         self._set_sampling([sequence for _, sequence in ends])
-        logits = network.logits(hidden.index_select(0, self._send([row for row, _ in ends], torch.int64)))
+        logits = torch.empty(len(ends), shape.vocab, dtype=torch.bfloat16, device=self._device)
+        network.logits(hidden.index_select(0, self._send([row for row, _ in ends], torch.int64)), logits)
         chosen = torch.empty(len(ends), dtype=torch.int64, device=self._device)
         self._sample(logits, self._send([sequence.slot for _, sequence in ends], torch.int32), chosen)
         return self._launched(tuple(sequence for _, sequence in ends), chosen, logits)

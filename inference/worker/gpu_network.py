@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inference.worker.kernels.experts import Workspace, experts_forward
 from inference.worker.kernels.fused import add_rms_norm, rms_norm
-from inference.worker.kernels.linear import linear
+from inference.worker.kernels.linear import MOST_ROWS, linear, linear_workspace, norm_router
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
 from inference.worker.pages import PAGE
-from inference.worker.weights import PackedExperts, Shape, Weights
+from inference.worker.weights import LayerWeights, PackedExperts, Shape, Weights
 
 #: From the q/k/v projection [tokens, (Hq + 2 Hkv) * D] of a layer to its attention's output [tokens, Hq * D].
 Attend = Callable[[int, Tensor], Tensor]
@@ -67,36 +68,51 @@ class GpuPages:
 
 
 class GpuNetwork:
-    """Weights, tables of the rotation, and work space for passes of up to ``tokens`` tokens."""
+    """Weights, tables of the rotation for ``places`` positions, and room for passes of ``tokens`` tokens."""
 
-    def __init__(self, weights: Weights, places: int, tokens: int, *, reproducible: bool) -> None:
+    def __init__(self, weights: Weights, places: int, tokens: int) -> None:
         self.weights = weights
-        self.reproducible = reproducible
         device = weights.embedding.device
         angles = torch.arange(places, dtype=torch.float32, device=device)[:, None] * weights.inv_freq
         self.cos = angles.cos() * weights.rope_scale
         self.sin = angles.sin() * weights.rope_scale
-        self._workspace = Workspace.empty(tokens, weights.shape.top_k, weights.layers[0].experts)
+        self._experts = Workspace.empty(tokens, weights.shape.top_k, weights.layers[0].experts)
+        self._linear = linear_workspace(device, max(weights.shape.qkv_rows, weights.shape.hidden))
 
     def trunk(self, ids: Tensor, attend: Attend) -> Tensor:
-        """The last layer's normed output [tokens, hidden] of ``ids`` [tokens]."""
-        weights, shape = self.weights, self.weights.shape
-        hidden = torch.nn.functional.embedding(ids, weights.embedding)
-        for number, layer in enumerate(weights.layers):
-            qkv = linear(rms_norm(hidden, layer.norm, shape.eps), layer.qkv, layer.qkv_bias)
-            seen = linear(attend(number, qkv), layer.out, layer.out_bias)
-            normed = add_rms_norm(seen, hidden, layer.mlp_norm, shape.eps)
-            hidden = experts_forward(
-                normed,
-                linear(normed, layer.router, layer.router_bias),
-                shape.top_k,
-                hidden,
-                layer.experts,
-                self._workspace,
-                reproducible=self.reproducible,
-            )
-        return rms_norm(hidden, weights.norm, shape.eps)
+        """The last layer's output [tokens, hidden] of ``ids`` [tokens], without the last norm."""
+        hidden = functional.embedding(ids, self.weights.embedding)
+        one_layer = self._few if len(ids) <= MOST_ROWS else self._many
+        for number, layer in enumerate(self.weights.layers):
+            hidden = one_layer(hidden, number, layer, attend)
+        return hidden
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[rows, vocab] bfloat16 of ``[rows, hidden]``."""
-        return linear(hidden, self.weights.head, None)
+    def logits(self, hidden: Tensor, out: Tensor) -> None:
+        """Write [rows, vocab] bfloat16 of ``hidden`` [rows, hidden], at most 64 rows."""
+        weights = self.weights
+        linear(hidden, weights.head, None, out, self._linear, norm=(weights.norm, weights.shape.eps))
+
+    def _few(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
+        """One layer for so few tokens that reading the weights is what takes the time."""
+        shape = self.weights.shape
+        rows = len(hidden)
+        qkv = hidden.new_empty(rows, shape.qkv_rows)
+        linear(hidden, layer.qkv, layer.qkv_bias, qkv, self._linear, norm=(layer.norm, shape.eps))
+        seen = attend(number, qkv)
+        linear(seen, layer.out, layer.out_bias, hidden, self._linear, residual=hidden)
+        normed, logits = torch.empty_like(hidden), hidden.new_empty(rows, shape.experts, dtype=torch.float32)
+        norm_router(hidden, (layer.mlp_norm, shape.eps), layer.router, layer.router_bias, normed, logits)
+        return experts_forward(
+            normed, logits, shape.top_k, hidden, layer.experts, self._experts, out=torch.empty_like(hidden)
+        )
+
+    def _many(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
+        """One layer for so many tokens that arithmetic is what takes the time."""
+        shape = self.weights.shape
+        normed = rms_norm(hidden, layer.norm, shape.eps)
+        seen = attend(number, functional.linear(normed, layer.qkv, layer.qkv_bias))
+        normed = add_rms_norm(
+            functional.linear(seen, layer.out, layer.out_bias), hidden, layer.mlp_norm, shape.eps, out=normed
+        )
+        logits = functional.linear(normed, layer.router, layer.router_bias)
+        return experts_forward(normed, logits, shape.top_k, hidden, layer.experts, self._experts)

@@ -206,11 +206,9 @@ def _gpu_runner(weights: Weights, room: Capacity, slots: int, chunk: int, engine
     from inference.worker.gpu import GpuRunner
     from inference.worker.gpu_network import GpuNetwork, GpuPages
 
-    network = GpuNetwork(
-        weights, room.context_length + 1, max(slots, chunk), reproducible=engine.reproducible
-    )
+    network = GpuNetwork(weights, room.context_length + 1, max(slots, chunk))
     pages = GpuPages.empty(weights.shape, room.full, room.sliding, weights.embedding.device)
-    return GpuRunner(network, pages, slots, room.context_length)
+    return GpuRunner(network, pages, slots, room.context_length, reproducible=engine.reproducible)
 
 
 def _warm_up(model: LoadedModel) -> None:

@@ -50,6 +50,10 @@ class Runner(Protocol):
         """Compute the last token of each of these sequences, and choose the next."""
         ...
 
+    def capture(self) -> None:
+        """Prepare for speed, once, after both passes have run."""
+        ...
+
     def scrub(self, sequence: Sequence) -> None:
         """The last pass wrote numbers that are not finite into this sequence's pages: make them harmless.
 
