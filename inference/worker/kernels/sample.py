@@ -54,7 +54,7 @@ def sample_workspace(rows: int, vocabulary: int, device: torch.device | str) -> 
 
 def _parts(rows: int, vocabulary: int) -> int:
     """Programs of one row; the result does not depend on how many."""
-    return min(triton.cdiv(vocabulary, CHUNK), max(1, PROGRAMS // rows))
+    return min(-(-vocabulary // CHUNK), max(1, PROGRAMS // rows))
 
 
 @triton.jit

@@ -80,8 +80,8 @@ class Case:
         """Draw a sequence. Only those known tokens stand in the pages that a new token may see."""
         count = (self.heads + 2 * self.kv_heads) * self.size
         qkv = self.normal(length, count).bfloat16()
-        k = qkv[:, self.heads * self.size :].unflatten(1, (2 * self.kv_heads, self.size))[:, : self.kv_heads]
-        v = qkv[:, self.heads * self.size :].unflatten(1, (2 * self.kv_heads, self.size))[:, self.kv_heads :]
+        keys_and_values = qkv.view(length, -1, self.size)[:, self.heads :]
+        k, v = keys_and_values[:, : self.kv_heads], keys_and_values[:, self.kv_heads :]
         k = rotate(k, self.cos[:length], self.sin[:length]).bfloat16()
         first = 0 if self.window is None else max(0, known - self.window + 1)
         for index in range(first // PAGE, math.ceil(length / PAGE)):
@@ -101,7 +101,7 @@ class Case:
         """The attention of the new tokens."""
         results = []
         for qkv, k, v, known in zip(self.qkv, self.k, self.v, self.known, strict=True):
-            q = qkv[known:, : self.heads * self.size].unflatten(1, (self.heads, self.size))
+            q = qkv[known:].view(len(qkv) - known, -1, self.size)[:, : self.heads]
             q = rotate(q, self.cos[known : len(qkv)], self.sin[known : len(qkv)])
             results.append(attention(q, k, v, self.sinks, self.window))
         return torch.cat(results)

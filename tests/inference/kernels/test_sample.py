@@ -27,7 +27,7 @@ def draw(
     rows, vocabulary = logits.shape
     slots = slots or list(range(rows))
 
-    def by_slot(value: float | list[float], dtype: torch.dtype) -> Tensor:
+    def by_slot(value: float | list[float] | list[int], dtype: torch.dtype) -> Tensor:
         values = torch.zeros(rows + 1, dtype=dtype)
         values[slots] = torch.tensor(value if isinstance(value, list) else [value] * rows, dtype=dtype)
         return values
@@ -36,8 +36,13 @@ def draw(
     out = torch.full((rows,), -9, dtype=torch.int32)
     workspace = sample_workspace(rows, vocabulary, "cpu")
     sample(
-        *(logits, torch.tensor(slots, dtype=torch.int32), by_slot(temperature, torch.float32)),
-        *(by_slot(top_p, torch.float32), by_slot(seed, torch.int64), where, last_id, out, workspace),
+        logits,
+        torch.tensor(slots, dtype=torch.int32),
+        by_slot(temperature, torch.float32),
+        by_slot(top_p, torch.float32),
+        by_slot(seed, torch.int64),
+        *(where, last_id, out),
+        workspace,
     )
     assert not workspace.arrivals.any()
     return out.tolist(), last_id, where
