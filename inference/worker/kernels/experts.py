@@ -28,17 +28,19 @@ from inference.worker.kernels.routing import Routing, route
 R = constexpr(TILE_ROWS)
 
 # Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the fourth weight
-# of a word stands in the bits that the other three leave. The product is exact, subnormal numbers included.
+# of a word stands in the bits that the other three leave. The product is exact, subnormal numbers included;
+# a product plus -0 is the one form that every GPU with bfloat16 has, and newer ones make a product of it.
 _DECODE = constexpr("""{
-.reg .b32 a, b, c;
+.reg .b32 a, b, c, z;
+mov.b32 z, 0x80008000;
 and.b32 a, $4, 0x81C081C0;
-mul.rn.bf16x2 $0, a, $5;
+fma.rn.bf16x2 $0, a, $5, z;
 shl.b32 a, $4, 3;
 and.b32 a, a, 0x81C081C0;
-mul.rn.bf16x2 $1, a, $6;
+fma.rn.bf16x2 $1, a, $6, z;
 shl.b32 a, $4, 6;
 and.b32 a, a, 0x81C081C0;
-mul.rn.bf16x2 $2, a, $7;
+fma.rn.bf16x2 $2, a, $7, z;
 shl.b32 a, $4, 1;
 and.b32 a, a, 0x80008000;
 shr.b32 b, $4, 3;
@@ -47,7 +49,7 @@ shr.b32 c, $4, 7;
 and.b32 c, c, 0x00400040;
 or.b32 a, a, b;
 or.b32 a, a, c;
-mul.rn.bf16x2 $3, a, $8;
+fma.rn.bf16x2 $3, a, $8, z;
 }""")
 
 
@@ -248,7 +250,7 @@ def combine_kernel(
 NATIVE = isinstance(down_kernel, JITFunction)  # the interpreter has no inline assembly
 
 
-COMBINED = 1024  # columns of the output that one program adds
+COMBINED = 512  # columns of the output that one program adds
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +261,7 @@ class Workspace:
     activations: Tensor  # bf16 [tokens * top_k, intermediate]
     partial: Tensor  # fp32, flat: [splits, tokens * top_k, hidden]
     top_k: int
+    can_overlap: bool
 
     @classmethod
     def empty(cls, tokens: int, top_k: int, layer: Mxfp4Experts) -> "Workspace":
@@ -270,6 +273,7 @@ class Workspace:
             torch.empty(tokens * top_k, layer.down.columns, dtype=torch.bfloat16, device=device),
             torch.empty(pairs * layer.down.rows, dtype=torch.float32, device=device),
             top_k,
+            NATIVE and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0),
         )
 
 
@@ -297,7 +301,7 @@ def experts_forward(
     splits = plan.down.splits
     if pairs > workspace.activations.shape[0] or splits * pairs * layer.down.rows > workspace.partial.numel():
         raise ValueError("The workspace of the experts is too small for so many tokens.")
-    overlap = plan.overlap and NATIVE
+    overlap = plan.overlap and workspace.can_overlap
     blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing, overlap)
     out = torch.empty_like(x) if out is None else out
     launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up, overlap)

@@ -168,6 +168,7 @@ def route(logits: Tensor, top_k: int, block: int, routing: Routing, overlap: boo
         route_few[(1,)](
             logits, routing.weights, routing.pairs, routing.table, tokens, most,
             experts, top_k, block, wide, ranks, triton.next_power_of_2(tokens), overlap,
+            num_warps=1 if tokens <= 4 else 4,
         )  # fmt: skip
         return most
     programs = triton.cdiv(tokens, TOKENS)
