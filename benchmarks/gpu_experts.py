@@ -48,7 +48,7 @@ TILES_2048 = [Tile(128, 128, 8, stages) for stages in (2, 3)] + [
 # tokens: (tiles of the first product, tiles of the second); the same place in both has equal blocks
 CANDIDATES: Candidates = {
     1: (
-        [*TILES_16, Tile(32, 16, 2, 5)],
+        [*TILES_16, Tile(64, 16, 4, 8), Tile(32, 16, 2, 5)],
         [Tile(64, 16, 4, 4, parts) for parts in (1, 2, 4)]
         + [Tile(128, 16, 4, 4, parts) for parts in (2, 4)]
         + [Tile(64, 16, 4, 6, 2), Tile(32, 16, 2, 5), Tile(32, 16, 2, 5, 2)],

@@ -166,12 +166,13 @@ def gate_up_kernel(
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     entry = table_ptr + tl.program_id(1) * 4
-    expert = tl.load(entry)
+    expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)  # on their way together
     if expert < 0:
         return
-    first = tl.load(entry + 1)
+    if OVERLAP and COLUMNS >= 128:
+        _fetch_ahead(words_ptr, expert, 0, ROWS, COLUMNS, 1, BM, 4)
     place = tl.arange(0, BN)
-    mask = place < tl.load(entry + 2)
+    mask = place < count
     token = tl.load(pairs_ptr + first + place, mask, other=0) // TOP_K
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
@@ -198,19 +199,18 @@ def down_kernel(
 ) -> None:  # fmt: skip
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
-    expert = tl.load(entry)
+    expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
     if expert < 0:
         return
     split = tl.program_id(2)
+    place = tl.arange(0, BN)
+    mask = place < count
+    pair = tl.load(pairs_ptr + first + place, mask, other=0)
     if OVERLAP:  # the routing is done, but the first product is not
         if COLUMNS >= 128:
             _fetch_ahead(words_ptr, expert, split, ROWS, COLUMNS, SPLITS, BM, 16)
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
-    first = tl.load(entry + 1)
-    place = tl.arange(0, BN)
-    mask = place < tl.load(entry + 2)
-    pair = tl.load(pairs_ptr + first + place, mask, other=0)
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     acc = _product(
