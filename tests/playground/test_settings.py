@@ -33,6 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
         ("MAX_MESSAGE_CHARS", "0"),
         ("MAX_TOKENS_DEFAULT", "-1"),
         ("QUEUE_LIMIT", "0"),
+        ("ENGINE_ISOLATION", "container"),
+        ("ENGINE_STEP_LIMIT", "0"),
+        ("ENGINE_STEP_LIMIT", "nan"),
         ("LOG_LEVEL", "loud"),
         ("BEHIND_PROXY", "perhaps"),
     ],
@@ -58,6 +61,27 @@ def test_the_environment_is_read_and_the_command_line_wins(monkeypatch: pytest.M
     assert (settings.port, settings.log_level, settings.model) == (7002, "debug", "demo")
     assert settings.public_url is None
     assert "hf_secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "visible", "isolation"),
+    [
+        ("auto", None, "auto"),
+        ("auto", "0,1", "auto"),
+        ("auto", "", "thread"),
+        ("auto", "-1", "thread"),
+        ("process", "", "process"),
+        ("thread", "0", "thread"),
+    ],
+)
+def test_hidden_gpus_are_no_reason_for_a_process(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, visible: str | None, isolation: str
+) -> None:
+    monkeypatch.setenv("ENGINE_ISOLATION", wanted)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert load_settings().isolation == isolation
 
 
 def test_the_address_that_is_shown_can_be_opened() -> None:
