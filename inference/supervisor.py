@@ -76,8 +76,7 @@ class Supervisor:
                 trouble = self._live()
                 if trouble is None or trouble.final:
                     return
-                delay = self._config.restart_delay * 2 ** (len(self._deaths) - 1)
-                self._closing.wait(min(delay, LONGEST_DELAY))
+                self._closing.wait(restart_delay(self._config.restart_delay, len(self._deaths)))
         except BaseException:
             logger.exception("The engine's supervisor died.")
             self._requests.end(_dead(self._requests.health(), GAVE_UP), GAVE_UP)
@@ -146,6 +145,11 @@ class Supervisor:
         if target is None or active is None or target.stage is not ModelStage.FAILED:
             return self._wanted
         return self._names.get(active.name, active.name)
+
+
+def restart_delay(first: float, deaths: int) -> float:
+    """Seconds to wait before the next worker, after this many deaths of late."""
+    return min(first * 2.0 ** (deaths - 1), LONGEST_DELAY)
 
 
 def _dead(health: EngineHealth, trouble: Trouble | None) -> EngineHealth:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -11,7 +10,7 @@ from inference.worker.core import DeviceLost
 from inference.worker.main import Worker
 from inference.worker.messages import Submit
 
-HANG, EXIT, LOSE_DEVICE = 319, 318, 317
+HANG, LOSE_DEVICE = 319, 318
 
 go_on = threading.Event()
 """Set by a test, it ends the hang of a worker that runs in the test's own process."""
@@ -26,8 +25,6 @@ class FaultyWorker(Worker):
                 go_on.wait()
                 self._disturb(command.request.request_id)
             case 318:
-                os._exit(3)
-            case 317:
                 raise DeviceLost
             case _:
                 super()._submit(command)
