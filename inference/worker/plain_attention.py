@@ -3,8 +3,11 @@
 Keys and values of one layer are ``[kv_heads, pages, PAGE, head_dim]`` each, so that the pages of many rows
 are gathered by one copy in the order in which they are multiplied.
 
-A row's result never depends on the rows beside it: each row has its own product, of a shape that follows from
-its own position alone.
+A row's result depends, to the bit, on its own position and on what it sees alone: not on the rows beside it,
+nor on where its prompt was cut or what of it was there already. For that, keys are always seen in whole blocks
+that begin at multiples of ``BLOCK`` pages, and values are summed up block by block: a product over more keys at
+once would be split up by the library in places that depend on how many there are. What a row does not see adds
+exactly nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from torch import Tensor
 from inference.worker.pages import PAGE
 from inference.worker.weights import Shape
 
-_ROUND = 4  # pages; rows whose lengths round up to the same number of pages are computed together
+BLOCK = 4  # pages whose values are summed up in one product
 _SCORE_BYTES = 128_000_000  # scores that are held at the same time
 
 
@@ -73,26 +76,35 @@ class Span:
 
 def piece_span(start: int, count: int, first_row: int, pages: list[int], window: int | None) -> Span:
     """``count`` tokens of one sequence from position ``start``; ``pages`` are the sequence's own."""
-    first = 0 if window is None else max(0, start - window + 1) // PAGE
-    end = -(-(start + count) // PAGE)
+    first = _first_page(start, window)
+    end = _whole_blocks(-(-(start + count) // PAGE))
     keys = torch.arange(first * PAGE, end * PAGE)[None, :]
     queries = torch.arange(start, start + count)[:, None]
     hidden = keys > queries
     if window is not None:
         hidden |= keys <= queries - window
     rows = torch.arange(first_row, first_row + count)
-    return Span(rows, torch.tensor([pages[first:end]]), hidden[None])
+    table = (pages[first:end] + [0] * (end - first))[: end - first]
+    return Span(rows, torch.tensor([table]), hidden[None])
 
 
 def token_spans(positions: list[int], pages: list[list[int]], window: int | None) -> list[Span]:
     """One new token for each sequence; sequences of like length share a span."""
     groups: dict[int, list[int]] = {}
-    firsts = [0 if window is None else max(0, position - window + 1) // PAGE for position in positions]
+    firsts = [_first_page(position, window) for position in positions]
     for row, position in enumerate(positions):
-        needed = position // PAGE + 1 - firsts[row]
-        size = -(-needed // _ROUND) * _ROUND if window is None else -(-window // PAGE) + 1
+        size = _whole_blocks(position // PAGE + 1) - firsts[row]
         groups.setdefault(size, []).append(row)
     return [_token_span(rows, size, positions, firsts, pages, window) for size, rows in groups.items()]
+
+
+def _first_page(position: int, window: int | None) -> int:
+    """The beginning of the first block that a token at ``position`` sees."""
+    return 0 if window is None else max(0, position - window + 1) // (PAGE * BLOCK) * BLOCK
+
+
+def _whole_blocks(pages: int) -> int:
+    return -(-pages // BLOCK) * BLOCK
 
 
 def _token_span(
@@ -160,4 +172,8 @@ def _softmax_product(
     weights = torch.softmax(torch.cat((scores, extra), dim=-1), dim=-1)[..., :-1]
     weights = weights.reshape(-1, count, length).to(values.dtype)
     weights = torch.nn.functional.pad(weights, (0, 0, 0, -count % 4))
-    return torch.bmm(weights, values)[:, :count]
+    size = BLOCK * PAGE
+    made = torch.bmm(weights[..., :size], values[:, :size])
+    for at in range(size, length, size):
+        made = torch.baddbmm(made, weights[..., at : at + size], values[:, at : at + size])
+    return made[:, :count]
