@@ -68,9 +68,8 @@ class Layers:
 
     def __init__(self, rows: int, length: int, new: int, window: int | None) -> None:
         self.rows, self.length, self.window = rows, length, window
-        each = (
-            math.ceil((length + new) / PAGE / 4) * 4
-        )  # every layer's table begins at 16 bytes: one compilation
+        # Every table's rows are whole multiples of 16, so that a kernel is compiled once for all lengths.
+        each = math.ceil((length + new) / PAGE / 16) * 16
         self.count = copies(rows * min(length, window or length) * KEY_BYTES)
         shape = (1 + self.count * rows * each, PAGE, KV_HEADS, SIZE)
         self.k, self.v = (torch.randn(shape, dtype=torch.bfloat16, device="cuda") for _ in range(2))

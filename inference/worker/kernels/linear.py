@@ -246,7 +246,7 @@ def linear(
             **options,
         )
         return
-    padded = max(LEAST_ROWS, triton.next_power_of_2(rows))
+    padded = MOST_ROWS if reproducible else max(LEAST_ROWS, triton.next_power_of_2(rows))
     if config.shares > 1 and (
         tiles > workspace.arrivals.numel()
         or tiles * config.shares * padded * (config.columns + 1) > workspace.partial.numel()
