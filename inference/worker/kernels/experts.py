@@ -89,19 +89,30 @@ def _decode(words: tensor, fields: tensor, NATIVE: constexpr) -> tensor:
 
 
 @triton.jit
-def _add_chunk(
-    acc: tensor, words_ptr: tensor, scales_ptr: tensor, x_ptr: tensor, inside: tensor,
-    mask: tensor, left: tensor, WORDS: constexpr, EVEN: constexpr, NATIVE: constexpr,
-) -> tensor:  # fmt: skip
-    """Add one chunk's products to ``acc``. A row has WORDS words in it; ``left`` columns of x remain."""
-    column = tl.arange(0, 4 * WORDS)[None, :]
-    words = tl.load(words_ptr + inside * WORDS + tl.arange(0, WORDS)[None, :])
-    fields = tl.load(scales_ptr)
-    x = tl.load(x_ptr + column, mask if EVEN else mask & (column < left), other=0.0)
+def _load_words(
+    words_ptr: tensor, scales_ptr: tensor, inside: tensor, chunk: tensor, WORDS: constexpr
+) -> tensor:
+    """Words [rows, WORDS] and scales [rows] of one chunk."""
+    words = tl.load(words_ptr + chunk * (R * 32) + inside * WORDS + tl.arange(0, WORDS)[None, :])
+    return words, tl.load(scales_ptr + chunk * R)
+
+
+@triton.jit
+def _load_x(
+    x_ptr: tensor, mask: tensor, chunk: tensor, COLUMNS: constexpr, WORDS: constexpr
+) -> tensor:
+    """The columns of one chunk of x, [tokens, 4 * WORDS]."""
+    column = chunk * 128 + tl.arange(0, 4 * WORDS)[None, :]
+    return tl.load(x_ptr + column, mask if COLUMNS % 64 == 0 else mask & (column < COLUMNS), other=0.0)
+
+
+@triton.jit
+def _add_chunk(acc: tensor, words: tensor, fields: tensor, x: tensor, NATIVE: constexpr) -> tensor:
+    """Add one chunk's products to ``acc``."""
     w0, w1, w2, w3 = _decode(words, fields, NATIVE)
     # one after the other along the columns: in the registers of the tensor cores' operand nothing moves
-    weights = tl.join(tl.join(w0, w2), tl.join(w1, w3)).permute(0, 2, 3, 1).reshape(words.shape[0], 4 * WORDS)
-    return tl.dot(weights, x.T, acc)
+    weights = tl.join(tl.join(w0, w2), tl.join(w1, w3)).permute(0, 2, 3, 1)
+    return tl.dot(weights.reshape(words.shape[0], 4 * words.shape[1]), x.T, acc)
 
 
 @triton.jit
@@ -117,22 +128,18 @@ def _product(
     STORED: constexpr = (COLUMNS + 63) // 64 * 64
     FULL: constexpr = STORED // 128
     CHUNKS: constexpr = (STORED + 127) // 128
-    EVEN: constexpr = COLUMNS % 64 == 0
     words_ptr += expert.to(tl.int64) * (ROWS * STORED // 4) + (row // R * (R * STORED // 4))[:, None]
     scales_ptr += expert.to(tl.int64) * (ROWS * CHUNKS) + row // R * (R * CHUNKS) + row % R
     x_ptr += source.to(tl.int64)[:, None] * COLUMNS
-    inside = (row % R)[:, None]
+    inside, mask = (row % R)[:, None], mask[:, None]
     acc = tl.zeros((BM, BN), tl.float32)
+    if CHUNKS > FULL:  # the rest is asked for first and added last: its way from memory is long
+        rest, rest_fields = _load_words(words_ptr, scales_ptr, inside, FULL, 16)
     for chunk in range(FULL * split // SPLITS, FULL * (split + 1) // SPLITS):
-        acc = _add_chunk(
-            acc, words_ptr + chunk * (R * 32), scales_ptr + chunk * R, x_ptr + chunk * 128, inside,
-            mask[:, None], COLUMNS - chunk * 128, 32, EVEN, NATIVE,
-        )  # fmt: skip
+        words, fields = _load_words(words_ptr, scales_ptr, inside, chunk, 32)
+        acc = _add_chunk(acc, words, fields, _load_x(x_ptr, mask, chunk, COLUMNS, 32), NATIVE)
     if CHUNKS > FULL and split == SPLITS - 1:
-        acc = _add_chunk(
-            acc, words_ptr + FULL * (R * 32), scales_ptr + FULL * R, x_ptr + FULL * 128, inside,
-            mask[:, None], COLUMNS - FULL * 128, 16, EVEN, NATIVE,
-        )  # fmt: skip
+        acc = _add_chunk(acc, rest, rest_fields, _load_x(x_ptr, mask, FULL, COLUMNS, 16), NATIVE)
     return acc
 
 
@@ -166,8 +173,8 @@ def gate_up_kernel(
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
     entry = table_ptr + tl.program_id(1) * 4
-    expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)  # on their way together
-    if expert < 0:
+    expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
+    if (expert | first | count) < 0:  # one wait for all three
         return
     if OVERLAP and COLUMNS >= 128:
         _fetch_ahead(words_ptr, expert, 0, ROWS, COLUMNS, 1, BM, 4)
@@ -176,10 +183,11 @@ def gate_up_kernel(
     token = tl.load(pairs_ptr + first + place, mask, other=0) // TOP_K
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
+    bias = tl.load(bias_ptr + expert * ROWS + within)
     acc = _product(
         words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, NATIVE
     )
-    acc += tl.load(bias_ptr + expert * ROWS + within).to(tl.float32)[:, None]
+    acc += bias.to(tl.float32)[:, None]
     # eight rows of gate, the same eight of up: both stand in the same thread
     gate, up = tl.split(acc.reshape(BM // 16, 2, 8, BN).permute(0, 2, 3, 1))
     gate = tl.minimum(gate.reshape(BM // 2, BN), limit)
@@ -200,7 +208,7 @@ def down_kernel(
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
     expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
-    if expert < 0:
+    if (expert | first | count) < 0:
         return
     split = tl.program_id(2)
     place = tl.arange(0, BN)
@@ -213,12 +221,13 @@ def down_kernel(
         tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
+    bias = tl.load(bias_ptr + expert * ROWS + within)
     acc = _product(
         words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS, BM,
         BN, NATIVE,
     )  # fmt: skip
     if split == SPLITS - 1:
-        acc += tl.load(bias_ptr + expert * ROWS + within).to(tl.float32)[:, None]
+        acc += bias.to(tl.float32)[:, None]
     out_ptr += (split * pairs + pair).to(tl.int64)[None, :] * ROWS + row[:, None]
     tl.store(out_ptr, acc, mask[None, :] & (row < ROWS)[:, None])
 

@@ -2,7 +2,7 @@
 
 A pair is a token with one of its experts, numbered ``token * top_k + rank``. The pairs are sorted by expert
 (and by token within it) and cut into blocks of at most ``block`` pairs of one expert; ``table`` lists them as
-(expert, first place in the sorted pairs, how many), with expert -1 in the places that are not needed. So a
+(expert, first place in the sorted pairs, how many), with -1 in the places that are not needed. So a
 grid that depends on the number of tokens alone serves every choice, and nothing waits for the host.
 """
 
@@ -73,7 +73,9 @@ def _write_table(
         tl.store(row + 2, tl.minimum(count - i * BLOCK, BLOCK), mask)
     for i in range(tl.sum(blocks, 0) // EE, tl.cdiv(most, EE)):
         place = i * EE + expert
-        tl.store(table_ptr + place * 4, -1, (place >= tl.sum(blocks, 0)) & (place < most))
+        mask = (place >= tl.sum(blocks, 0)) & (place < most)
+        for column in tl.static_range(3):
+            tl.store(table_ptr + place * 4 + column, -1, mask)
 
 
 @triton.jit(do_not_specialize=["tokens", "most"])
