@@ -4,10 +4,10 @@ Keys and values of one layer are ``[kv_heads, pages, PAGE, head_dim]`` each, so 
 are gathered by one copy in the order in which they are multiplied.
 
 A row's result depends, to the bit, on its own position and on what it sees alone: not on the rows beside it,
-nor on where its prompt was cut or what of it was there already. For that, keys are always seen in whole blocks
-that begin at multiples of ``BLOCK`` pages, and values are summed up block by block: a product over more keys at
-once would be split up by the library in places that depend on how many there are. What a row does not see adds
-exactly nothing.
+nor on where its prompt was cut or what of it was there already. For that, keys are always seen in whole
+blocks that begin at multiples of ``BLOCK`` pages, and values are summed up block by block: a product over
+more keys at once would be split up by the library in places that depend on how many there are. What a row
+does not see adds exactly nothing.
 """
 
 from __future__ import annotations

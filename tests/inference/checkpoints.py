@@ -130,6 +130,13 @@ def generate(folder: Path, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
     return tuple(int(token) for token in output[0, len(ids) :])
 
 
+def full_logits(folder: Path, ids: tuple[int, ...], last: int) -> Tensor:
+    """float32 ``[last, vocab]``: what a forward pass of transformers says after each of the last ids."""
+    with torch.inference_mode():
+        logits: Tensor = _reference_network(folder)(torch.tensor([ids]), logits_to_keep=last).logits
+    return logits[0]
+
+
 def prompt(number: int, length: int) -> tuple[int, ...]:
     """A prompt of this length; different numbers give different ones."""
     return tuple((7 * number + 3 * k * k + k) % VOCAB for k in range(length))
