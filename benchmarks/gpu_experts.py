@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_experts [--quick] [--bandwidth 4.3] [--peak 790]
 
-The weights are random; four layers take turns, so that no cache holds them. The floor of a line is the
+The weights are random; eight layers take turns, so that no cache holds them. The floor of a line is the
 greater of the needed bytes at ``--bandwidth`` (TB/s) and the needed arithmetic at ``--peak`` (TFLOP/s).
 ``--quick`` times the plans in use alone. Times are medians of CUDA graphs, launches included. Exits with 1
 if a result is wrong.
@@ -31,7 +31,7 @@ from inference.worker.kernels.routing import route
 from tests.inference.kernels.expert_cases import Checkpoint, random_checkpoint, reference, relative_error
 
 HIDDEN, INNER, EXPERTS, TOP_K = 2880, 2880, 32, 4
-LAYERS = 4
+LAYERS = 8
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048)
 BOUND = 1e-2
 Candidates = dict[int, tuple[list[Tile], list[Tile]]]
@@ -176,10 +176,10 @@ def check(checkpoint: Checkpoint, layer: Mxfp4Experts, other: bool) -> bool:
             alone = experts_forward(*one, layer, workspace, reproducible=True)[0]
             equal = equal and torch.equal(alone, outs["reproducible"][i])
             plain = plain and torch.equal(alone, outs["plan"][i])
-        print(
-            f"check {tokens:5d} tokens: " + ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
-            + f"; repeats: {repeats}" + ("" if other else f"; alone as in the batch: {equal} (the plan in use: {plain})")
-        )  # fmt: skip
+        text = ", ".join(f"{name} {error:.2e}" for name, error in errors.items()) + f"; repeats: {repeats}"
+        if not other:
+            text += f"; alone as in the batch: {equal} (the plan in use: {plain})"
+        print(f"check {tokens:5d} tokens: {text}")
         # an error that is no number is not below the bound either
         right = right and equal and repeats and all(error < BOUND for error in errors.values())
     return right
