@@ -19,13 +19,13 @@ import torch
 import triton
 import triton.language as tl
 
-from inference.worker.kernels.fused import rotated
+from inference.worker.kernels.fused import overlapping, rotated, wait_for_the_kernel_before
 
 LOG2E = tl.constexpr(1.4426950408889634)
 QUERIES = 16
 """Rows of the query tile: a group's query heads, padded to what the tensor cores take."""
 
-MERGED_AT_ONCE = 8
+MERGED_AT_ONCE = tl.constexpr(8)
 REPRODUCIBLE_SHARES = 16
 
 
@@ -211,9 +211,9 @@ def _merge(
     D: tl.constexpr,
     SHARES: tl.constexpr,
     ROWS: tl.constexpr,
-    AT_ONCE: tl.constexpr,
 ) -> None:
     """Merge the shares of one row and key/value head, in their order."""
+    AT_ONCE: tl.constexpr = MERGED_AT_ONCE if SHARES > MERGED_AT_ONCE else SHARES
     member = tl.arange(0, ROWS)
     column = tl.arange(0, D)
     peak = tl.full([ROWS], -1e30, tl.float32)  # finite: a step may have no share at all
@@ -284,7 +284,7 @@ def _decode_kernel(
     LEAST: tl.constexpr,
     ROWS: tl.constexpr,
     MERGE_ROWS: tl.constexpr,
-    AT_ONCE: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ) -> None:
     row, head, split = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     slot = tl.load(slot_of_row + row).to(tl.int64)
@@ -292,6 +292,8 @@ def _decode_kernel(
     active, begin, end = _share(now, split, WINDOW, SHARES, KEYS, LEAST)
     if split >= active:
         return
+    if OVERLAP:  # the kernel before made the projection: slots and positions were there before it began
+        wait_for_the_kernel_before()
     member, column = tl.arange(0, ROWS)[:, None], tl.arange(0, D)[None, :]
     line = qkv + row * (KV_HEADS * (GROUP + 2) * D) + head * D  # of the key head, but for the heads before it
     cos, sin = cos_table + now.to(tl.int64) * (D // 2), sin_table + now.to(tl.int64) * (D // 2)
@@ -316,7 +318,7 @@ def _decode_kernel(
         _leave(values, peak, total, partial, split, GROUP, ROWS, D, SHARES)
         if tl.atomic_add(arrivals + group, 1, sem="acq_rel") == active - 1:
             tl.store(arrivals + group, 0)
-            _merge(partial, sinks, out, active, GROUP, D, SHARES, MERGE_ROWS, AT_ONCE)
+            _merge(partial, sinks, out, active, GROUP, D, SHARES, MERGE_ROWS)
 
 
 @triton.jit
@@ -356,6 +358,7 @@ def decode_attention(
     workspace: DecodeWorkspace,
     *,
     reproducible: bool = False,
+    overlap: bool = False,
     config: DecodeConfig | None = None,
 ) -> None:
     """Rotate, store and attend for one new token of each row, into ``out`` [B, Hq * D].
@@ -364,7 +367,11 @@ def decode_attention(
     [B]; its new token stands at ``position[slot]`` (tokens before it), and its pages in ``table[slot]``
     (int32). ``cos`` and ``sin`` [places, D / 2] are float32, ``sinks`` [Hq]. The token sees itself and what
     came before, or with a ``window`` only the last so many, itself included; pages [pages, PAGE, Hkv, D]
-    outside are never read. ``reproducible``: a row's result does not depend on how many rows there are.
+    outside are never read.
+
+    ``reproducible``: a row's result does not depend on how many rows there are. ``overlap`` (Hopper and
+    later): start while the kernel before ends, and let the next one do so; that kernel must not be the one
+    that sets the positions.
     """
     page, kv_heads, size = k_pages.shape[1:]
     rows, heads = qkv.shape[0], sinks.shape[0]
@@ -377,7 +384,8 @@ def decode_attention(
         *(workspace.partial, workspace.arrivals, table.stride(0)),
         *(kv_heads, group, size, page, window or 0, size**-0.5 * LOG2E.value),
         *(config.shares, config.keys, config.least, QUERIES),
-        *(triton.next_power_of_2(group), min(MERGED_AT_ONCE, config.shares)),
+        *(triton.next_power_of_2(group), overlap),
         num_warps=config.warps,
         num_stages=config.stages,
+        **overlapping(overlap),
     )

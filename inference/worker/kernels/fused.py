@@ -18,6 +18,18 @@ HEADS_AT_ONCE = 16
 """Heads of one token that one program of the rotation takes."""
 
 
+def overlapping(overlap: bool) -> dict[str, bool]:
+    """The option of a launch that may begin while the kernel before it ends."""
+    return {"launch_pdl": True} if overlap else {}
+
+
+@triton.jit
+def wait_for_the_kernel_before() -> None:
+    """Wait for its results, when this launch may have begun before its end; then let the next one begin."""
+    tl.extra.cuda.gdc_wait()
+    tl.extra.cuda.gdc_launch_dependents()
+
+
 @triton.jit
 def rotated(x: tl.tensor, partner: tl.tensor, cos: tl.tensor, sin: tl.tensor, first_half: tl.tensor) -> Any:
     """One element of a head after its rotation. ``partner`` is the element half a head away; all float32."""

@@ -18,6 +18,8 @@ import torch
 import triton
 import triton.language as tl
 
+from inference.worker.kernels.fused import overlapping, wait_for_the_kernel_before
+
 LEAST_ROWS = 16
 """The tensor cores take no fewer."""
 
@@ -85,21 +87,29 @@ def _vector_kernel(
     K: tl.constexpr,
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ) -> None:
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     real = column < N
     line = weight + column.to(tl.int64)[:, None] * K
+    first = tl.arange(0, INNER)
+    mask = real[:, None] & (first < K)[None, :]
+    ready = tl.load(line + first[None, :], mask=mask, other=0.0)  # on its way before ``x`` is known
+    if OVERLAP:
+        wait_for_the_kernel_before()
     sums = tl.zeros([COLUMNS, INNER], tl.float32)
     squares = tl.zeros([INNER], tl.float32)
     for start in tl.static_range(0, K, INNER):
         inner = start + tl.arange(0, INNER)
         inside = inner < K
-        w = tl.load(line + inner[None, :], mask=real[:, None] & inside[None, :], other=0.0).to(tl.float32)
+        w = ready
+        if start > 0:
+            w = tl.load(line + inner[None, :], mask=real[:, None] & inside[None, :], other=0.0)
         values = tl.load(x + inner, mask=inside, other=0.0).to(tl.float32)
         if gain is not None:
             squares += values * values
             values *= tl.load(gain + inner, mask=inside, other=0.0).to(tl.float32)
-        sums += w * values[None, :]
+        sums += w.to(tl.float32) * values[None, :]
     result = tl.sum(sums, axis=1)
     if gain is not None:
         result *= tl.rsqrt(tl.sum(squares, axis=0) / K + eps)
@@ -188,7 +198,10 @@ def _tiles_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ) -> None:
+    if OVERLAP:
+        wait_for_the_kernel_before()
     tile, share = tl.program_id(0), tl.program_id(1)
     row, column = tl.arange(0, ROWS), tile * COLUMNS + tl.arange(0, COLUMNS)
     each: tl.constexpr = (K + SHARES * INNER - 1) // (SHARES * INNER) * INNER
@@ -224,13 +237,15 @@ def linear(
     residual: torch.Tensor | None = None,
     norm: tuple[torch.Tensor, float] | None = None,
     reproducible: bool = False,
+    overlap: bool = False,
     config: LinearConfig | None = None,
 ) -> None:
     """``x @ weight.T + bias (+ residual)`` into ``out`` [T, N], for up to 64 rows of ``x`` [T, K]
     (contiguous).
 
     ``norm`` (weight [K], eps) takes the norm of ``x`` first. ``out`` may be the ``residual`` [T, N] itself.
-    ``reproducible``: a row's result does not depend on how many rows there are.
+    ``reproducible``: a row's result does not depend on how many rows there are. ``overlap`` (Hopper and
+    later): start while the kernel before ends, and let the next one do so.
     """
     rows, inner = x.shape
     columns = weight.shape[0]
@@ -239,10 +254,23 @@ def linear(
         raise ValueError("There are too many rows for this kernel.")
     gain, eps = norm or (None, 0.0)
     tiles = triton.cdiv(columns, config.columns)
-    options = {"num_warps": config.warps, "num_stages": config.stages}
+    options = {"num_warps": config.warps, "num_stages": config.stages, **overlapping(overlap)}
     if config.vector:
         _vector_kernel[(tiles,)](
-            *(x, weight, bias, residual, gain, out, eps, columns, inner, config.columns, config.inner),
+            *(
+                x,
+                weight,
+                bias,
+                residual,
+                gain,
+                out,
+                eps,
+                columns,
+                inner,
+                config.columns,
+                config.inner,
+                overlap,
+            ),
             **options,
         )
         return
@@ -254,7 +282,7 @@ def linear(
         raise ValueError("The workspace is too small for so many columns.")
     _tiles_kernel[(tiles, config.shares)](
         *(x, weight, bias, residual, gain, out, workspace.partial, workspace.arrivals, eps, rows),
-        *(columns, inner, config.shares, padded, config.columns, config.inner),
+        *(columns, inner, config.shares, padded, config.columns, config.inner, overlap),
         **options,
     )
 
@@ -272,6 +300,7 @@ def _norm_router_kernel(
     K: tl.constexpr,
     COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ) -> None:
     row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     inner = tl.arange(0, BLOCK)
@@ -279,6 +308,8 @@ def _norm_router_kernel(
     expert = part * COLUMNS + tl.arange(0, COLUMNS)
     mask = (expert < EXPERTS)[:, None] & inside[None, :]
     w = tl.load(weight + expert[:, None] * K + inner[None, :], mask=mask, other=0.0).to(tl.float32)
+    if OVERLAP:
+        wait_for_the_kernel_before()
     values = tl.load(x + row * K + inner, mask=inside, other=0.0).to(tl.float32)
     factor = tl.load(gain + inner, mask=inside, other=0.0).to(tl.float32)
     rounded = (values * tl.rsqrt(tl.sum(values * values, axis=0) / K + eps) * factor).to(
@@ -302,18 +333,20 @@ def norm_router(
     normed: torch.Tensor,
     logits: torch.Tensor,
     *,
+    overlap: bool = False,
     columns: int = ROUTER_COLUMNS,
     warps: int = ROUTER_WARPS,
 ) -> None:
     """The norm of ``x`` [T, K] into ``normed``, and the router's ``logits`` [T, experts] of it, in one
     launch.
 
-    ``weight`` is [experts, K]. A row's result never depends on the others.
+    ``weight`` is [experts, K]. A row's result never depends on the others. ``overlap``: see ``linear``.
     """
     rows, inner = x.shape
     experts = weight.shape[0]
     _norm_router_kernel[(rows, triton.cdiv(experts, columns))](
         *(x, norm[0], weight, bias, normed, logits, norm[1], experts, inner),
-        *(columns, triton.next_power_of_2(inner)),
+        *(columns, triton.next_power_of_2(inner), overlap),
         num_warps=warps,
+        **overlapping(overlap),
     )
