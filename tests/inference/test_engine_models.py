@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GptOssForCausalLM
 
 from inference.engine import LocalEngine
 from inference.errors import EngineUnavailable, ModelLoadError, RequestRefused
 from inference.types import FinishReason, ModelStage, TokensFinished, TokensStarted
+from inference.worker.network import LoadedModel
 from tests.inference.checkpoints import change_config, generate, plain_checkpoint, write_checkpoint
 from tests.inference.engines import collect, config, failed, ready, request, run, running
 
 
-@pytest.fixture
-async def engine() -> AsyncIterator[LocalEngine]:
-    async with running(plain_checkpoint(), max_running=4, queue_limit=30) as engine:
+@pytest.fixture(params=["thread", "process"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[LocalEngine]:
+    async with running(plain_checkpoint(), max_running=4, queue_limit=30, isolation=request.param) as engine:
         yield engine
 
 
@@ -64,14 +64,14 @@ async def test_a_newer_model_takes_new_requests_while_old_ones_finish(
         engine.submit(request("gone", model=plain_checkpoint().name))
 
 
-def networks() -> set[int]:
+def loaded_models() -> set[int]:
     """Every model in this process, by its address."""
     gc.collect()
-    return {id(thing) for thing in gc.get_objects() if type(thing) is GptOssForCausalLM}
+    return {id(thing) for thing in gc.get_objects() if type(thing) is LoadedModel}
 
 
 async def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path: Path) -> None:
-    before = networks()
+    before = loaded_models()
     async with running(plain_checkpoint()) as engine:
         await run(engine, request("a"))
         for seed in (1, 2):
@@ -80,7 +80,7 @@ async def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path: Path) ->
             await ready(engine, name)
             async with asyncio.timeout(20):
                 while True:
-                    if len(networks() - before) == 1:
+                    if len(loaded_models() - before) == 1:
                         break
                     await asyncio.sleep(0.05)
 
