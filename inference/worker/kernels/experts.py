@@ -77,7 +77,7 @@ def _decode(words: tensor, fields: tensor, NATIVE: constexpr) -> tensor:
     if NATIVE:
         return tl.inline_asm_elementwise(
             _DECODE,
-            "=r,=r,=r,=r,r,r,r,r,r",
+            "=&r,=&r,=&r,=&r,r,r,r,r,r",
             [words, s0, s1, s2, s3],
             dtype=(tl.bfloat16, tl.bfloat16, tl.bfloat16, tl.bfloat16),
             is_pure=True,
