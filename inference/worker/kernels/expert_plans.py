@@ -45,7 +45,7 @@ SPLIT_TOKENS = 8  # more tokens are never split
 
 
 def plan_for(tokens: int, reproducible: bool = False) -> Plan:
-    """The measured best plan for ``tokens`` tokens, or the one that is the same for every number."""
+    """The plan for ``tokens`` tokens, or the one that is the same for every number."""
     if reproducible:
         return REPRODUCIBLE
     return next((plan for most, plan in PLANS if tokens <= most), LARGE)

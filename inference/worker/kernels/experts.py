@@ -301,8 +301,8 @@ def experts_forward(
     """The experts' output [tokens, hidden] for ``x`` bf16 [tokens, hidden], plus ``residual`` if any.
 
     ``router_logits`` [tokens, experts]: the ``top_k`` highest count, of equal ones the first, and their
-    softmax weighs them. The device is never waited for, so a CUDA graph can hold the call. ``plan`` overrides
-    the measured choice. Raises ValueError when the workspace is too small.
+    softmax weighs them. The device is never waited for, so a CUDA graph can hold the call. ``plan`` replaces
+    that of the table. Raises ValueError when the workspace is too small.
     """
     tokens = x.shape[0]
     pairs = tokens * top_k
