@@ -107,27 +107,24 @@ def decode_case(
     workspace = decode_workspace(rows, HEADS, KV_HEADS, SIZE, "cuda", shares=64)
     floor = rows * min(length, window or length) * KEY_BYTES / BYTES_PER_US
 
-    def launch(layer: int, config: DecodeConfig) -> None:
+    def launch(layer: int, config: DecodeConfig, *, overlap: bool) -> None:
         decode_attention(
             *(layers.qkv[layer], cos, sin, layers.k, layers.v, layers.tables[layer], layers.slots, position),
             *(layers.sinks, window, layers.out, workspace),
+            overlap=overlap,
             config=config,
         )
 
-    for config in configs:
+    for config, overlap in [(config, False) for config in configs] + [(configs[0], True)]:
         layers.out.fill_(math.nan)
-        launch(0, config)
+        launch(0, config, overlap=overlap)
         error = decode_error(layers, cos, sin)
-        name = f"decode B{rows} {length}{' window' if window else ''} {short(config)}"
+        name = f"decode B{rows} {length} {'window ' if window else ''}{short(config)}{' overlap' * overlap}"
         if not error < 1e-2:
             bench.wrong += 1
             print(f"WRONG {name}: relative error {error:.2e}")
-        bench.time(
-            name,
-            [partial(launch, layer, config) for layer in range(layers.count)],
-            floor,
-            f"error {error:.1e}",
-        )
+        launches = [partial(launch, layer, config, overlap=overlap) for layer in range(layers.count)]
+        bench.time(name, launches, floor, f"error {error:.1e}")
 
 
 def short(config: DecodeConfig | PrefillConfig) -> str:

@@ -18,9 +18,11 @@ HIDDEN, EPS = 2880, 1e-5
 ROWS = (1, 8, 32)
 SHAPES = {"qkv": (2880, 5120), "o": (4096, 2880), "head": (2880, 201_088)}
 VECTORS = (
-    LinearConfig(8, 1024, stages=1, vector=True), LinearConfig(8, 512, stages=1, vector=True),
-    LinearConfig(4, 1024, stages=1, vector=True), LinearConfig(16, 512, stages=1, warps=8, vector=True),
-)  # fmt: skip
+    LinearConfig(8, 1024, stages=1, vector=True),
+    LinearConfig(8, 512, stages=1, vector=True),
+    LinearConfig(4, 1024, stages=1, vector=True),
+    LinearConfig(16, 512, stages=1, warps=8, vector=True),
+)
 TILES = {
     "qkv": (LinearConfig(32, 128), LinearConfig(32, 128, shares=2), LinearConfig(16, 256, warps=2),
             LinearConfig(32, 128, stages=6)),
@@ -59,14 +61,23 @@ def shape_case(bench: Bench, name: str, rows: int) -> None:
     expected = (
         expected + (0 if bias is None else bias.float()) + (0 if residual is None else residual.float())
     )
-    for config in (*(VECTORS if rows == 1 else ()), *TILES[name]):
+    chosen = (*(VECTORS if rows == 1 else ()), *TILES[name])
+    both = [(chosen[0], True), (TILES[name][0], True)]
+    for config, overlap in [*((config, False) for config in chosen), *dict.fromkeys(both)]:
         launches: list[Callable[[], object]] = [
-            partial(linear, x, weight, bias, out, workspace, residual=residual, norm=norm, config=config)
+            partial(
+                linear,
+                *(x, weight, bias, out, workspace),
+                residual=residual,
+                norm=norm,
+                overlap=overlap,
+                config=config,
+            )
             for weight in weights
         ]
         out.fill_(math.nan)
         launches[0]()
-        title = f"{name} T{rows} {short(config)}"
+        title = f"{name} T{rows} {short(config)}{' overlap' * overlap}"
         bench.check(title, out, expected)
         bench.time(title, launches, floor)
     bench.time(
@@ -110,14 +121,20 @@ def router_case(bench: Bench, rows: int, experts: int) -> None:
     x, gain, bias = bfloat(rows, HIDDEN), bfloat(HIDDEN), bfloat(experts)
     normed, logits = torch.empty_like(x), torch.empty(rows, experts, device="cuda")
     floor = experts * HIDDEN * 2 / BYTES_PER_US
-    for columns, warps in ((4, 8), (4, 4), (2, 4), (8, 8)):
+    for columns, warps, overlap in ((4, 8, False), (4, 4, False), (2, 4, False), (8, 8, False), (4, 8, True)):
         launches: list[Callable[[], object]] = [
-            partial(norm_router, x, (gain, EPS), weight, bias, normed, logits, columns=columns, warps=warps)
+            partial(
+                norm_router,
+                *(x, (gain, EPS), weight, bias, normed, logits),
+                columns=columns,
+                warps=warps,
+                overlap=overlap,
+            )
             for weight in weights
         ]
         logits.fill_(math.nan)
         launches[0]()
-        title = f"norm and router of {experts} T{rows} columns={columns} warps={warps}"
+        title = f"norm and router of {experts} T{rows} columns={columns} warps={warps}{' overlap' * overlap}"
         bench.check(title, logits, normed.float() @ weights[0].float().T + bias.float(), 1e-4)
         bench.check(title, normed, norm_of(x, gain))
         bench.time(title, launches, floor)
