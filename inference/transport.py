@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 Hear = Callable[["Life", Report], None]
 
 # How long a worker process may take to end after each means: its last words, SIGTERM, SIGKILL.
-END_TIMEOUT = 2.0
+END_TIMEOUT = 4.0
 
 
 class Life(Protocol):
