@@ -36,30 +36,25 @@ def plan_capacity(shape: Shape, budget: int, itemsize: int, max_running: int, ch
     Raises:
         ModelLoadError: ``not_enough_memory``; not even a short conversation fits.
     """
-    wanted = shape.max_positions
-    window = shape.window
-    full_bytes = page_bytes(shape, None, itemsize)
-    sliding_bytes = page_bytes(shape, window, itemsize) if window is not None else 0
-    sliding = least = 0
+    window, longest = shape.window, shape.max_positions
+    each = page_bytes(shape, None, itemsize), page_bytes(shape, window, itemsize) if window is not None else 0
+    least_full = pages_for(min(longest, LEAST_CONTEXT)) + 1 if shape.has_full else 0
+    full = pages_for(max(longest, max_running * min(longest, TOKENS_EACH))) + 1 if shape.has_full else 0
+    least_sliding = sliding = 0
     if window is not None:
-        least = pages_for(window) + pages_for(chunk_tokens) + 3
+        least_sliding = pages_for(window) + pages_for(chunk_tokens) + 3
         # What each request sees, and as much again for the ends of earlier conversations.
-        sliding = least + pages_for(chunk_tokens) + max_running * 2 * (pages_for(window) + 2)
-    if not shape.has_full:
-        return Capacity(0, max(least, min(sliding, budget // sliding_bytes)), wanted)
-    full = pages_for(max(wanted, max_running * min(wanted, TOKENS_EACH))) + 1
-    if sliding:  # a long prompt pushes the windows of other conversations out of a small pool
-        sliding = max(sliding, full // 4)
-    cost = full * full_bytes + sliding * sliding_bytes
-    if cost > budget:
-        sliding = max(least, int(sliding * budget / cost))
-        full = (budget - sliding * sliding_bytes) // full_bytes
-    context = min(wanted, (full - 1) * PAGE)
-    if context < min(wanted, LEAST_CONTEXT):
-        needed = pages_for(LEAST_CONTEXT) * full_bytes + least * sliding_bytes
+        sliding = least_sliding + pages_for(chunk_tokens) + max_running * 2 * (pages_for(window) + 2)
+    least = least_full * each[0] + least_sliding * each[1]
+    if budget < least:
         raise ModelLoadError(
             "The model fits into memory, but no room is left for a conversation "
-            f"({gigabytes(needed)} are needed, {gigabytes(max(budget, 0))} are free for it).",
+            f"({gigabytes(least)} are needed, {gigabytes(max(budget, 0))} are free for it).",
             "not_enough_memory",
         )
-    return Capacity(full, sliding, context)
+    cost = full * each[0] + sliding * each[1]
+    if cost > budget:
+        share = (budget - least) / (cost - least)
+        sliding = least_sliding + int((sliding - least_sliding) * share)
+        full = (budget - sliding * each[1]) // each[0] if shape.has_full else 0
+    return Capacity(full, sliding, min(longest, (full - 1) * PAGE) if shape.has_full else longest)

@@ -51,7 +51,8 @@ class PagedKv:
     def scrub(self, full: list[int], sliding: list[int]) -> None:
         """Zero pages that may hold numbers that are not finite."""
         for layer, window in enumerate(self.shape.windows):
-            pages = torch.tensor(full if window is None else sliding, device=self.keys[layer].device)
+            numbers = full if window is None else sliding
+            pages = torch.tensor(numbers, dtype=torch.long, device=self.keys[layer].device)
             for buffer in (self.keys[layer], self.values[layer]):
                 buffer.index_fill_(1, pages, 0)
 

@@ -110,8 +110,8 @@ def change_tensors(folder: Path, **changes: Tensor | None) -> None:
 
 
 @cache
-def _reference_network(folder: Path) -> Any:
-    return NETWORK.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").float()
+def _reference_network(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    return NETWORK.from_pretrained(folder, dtype=dtype, attn_implementation="eager").to(dtype)
 
 
 @cache
@@ -130,11 +130,11 @@ def generate(folder: Path, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
     return tuple(int(token) for token in output[0, len(ids) :])
 
 
-def full_logits(folder: Path, ids: tuple[int, ...], last: int) -> Tensor:
+def full_logits(folder: Path, ids: tuple[int, ...], last: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """float32 ``[last, vocab]``: what a forward pass of transformers says after each of the last ids."""
     with torch.inference_mode():
-        logits: Tensor = _reference_network(folder)(torch.tensor([ids]), logits_to_keep=last).logits
-    return logits[0]
+        logits: Tensor = _reference_network(folder, dtype)(torch.tensor([ids]), logits_to_keep=last).logits
+    return logits[0].float()
 
 
 def prompt(number: int, length: int) -> tuple[int, ...]:
