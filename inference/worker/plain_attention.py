@@ -174,7 +174,7 @@ def _softmax_product(
     weights = weights.reshape(-1, count, length).to(values.dtype)
     weights = torch.nn.functional.pad(weights, (0, 0, 0, -count % 4))
     size = BLOCK * PAGE
-    made = torch.bmm(weights[..., :size], values[:, :size])
+    made = torch.bmm(weights[..., :size], values[:, :size]).float()
     for at in range(size, length, size):
-        made = torch.baddbmm(made, weights[..., at : at + size], values[:, at : at + size])
-    return made[:, :count]
+        made += torch.bmm(weights[..., at : at + size], values[:, at : at + size])
+    return made[:, :count].to(values.dtype)
