@@ -22,7 +22,8 @@ from tests.inference.checkpoints import full_logits, plain_checkpoint, prompt, w
 from tests.inference.cores import Run, WatchedRunner, open_model, squeeze
 
 SYSTEM = prompt(30, 50)
-# transformers' own float32 pass over the tiny model is 3e-5 away from one in double precision.
+# transformers' own float32 pass over the tiny model is 3e-5 away from one in double precision. What the
+# demonstration model chooses is known better.
 NEAR = 4e-5
 
 
@@ -36,10 +37,10 @@ def check(run: Run, folder: Path, name: str, ids: tuple[int, ...], near: float =
         run.logprobs(name), reply, torch.log_softmax(logits.double(), -1), strict=False
     ):
         assert scored.token_id == token
-        assert scored.logprob == pytest.approx(float(row[token]), abs=near, rel=1e-6)
+        assert scored.logprob == pytest.approx(float(row[token]), abs=near)
         best = row.topk(len(scored.top))
         assert [likely for likely, _ in scored.top] == best.indices.tolist()
-        assert [score for _, score in scored.top] == pytest.approx(best.values.tolist(), abs=near, rel=1e-6)
+        assert [score for _, score in scored.top] == pytest.approx(best.values.tolist(), abs=NEAR)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from torch import Tensor
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRotaryEmbedding
 
+from inference.worker import plain_attention
 from inference.worker.checkpoint import inspect
 from inference.worker.pages import PAGE
 from inference.worker.plain import ROWS, Head, PlainNetwork, pad_rows
@@ -24,7 +25,7 @@ from tests.inference.checkpoints import full_logits, plain_checkpoint, prompt, t
 
 CPU = torch.device("cpu")
 SHAPE = Shape(320, 64, 64, 4, 2, 16, 4, 2, (20, None), 1e-5, 7.0, 1.702, 2048)
-POOL = 60  # pages
+POOL = 80  # pages
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +200,16 @@ def test_a_piece_of_a_prompt_sees_what_was_read_before(
     assert torch.equal(whole[start:], rest)
     last = attend(kv, layer, queries[-1:], token_spans([length - 1], [pages], window), sinks)
     assert torch.equal(last[0], whole[-1])
+
+
+def test_long_pieces_are_scored_in_parts_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    (pages,) = scattered(1, 1)
+    kv, _ = filled(1, [pages], [150])
+    sinks, queries = noise(2, SHAPE.heads), noise(3, 150, SHAPE.heads, SHAPE.head_dim)
+    spans = [piece_span(0, 150, 0, pages, None)]
+    whole = attend(kv, 1, queries, spans, sinks)
+    monkeypatch.setattr(plain_attention, "_SCORE_BYTES", 4 * SHAPE.heads * 192 * 7)
+    assert torch.equal(attend(kv, 1, queries, spans, sinks), whole)
 
 
 def test_only_its_own_places_are_written_and_only_given_pages_are_scrubbed() -> None:

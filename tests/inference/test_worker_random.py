@@ -11,7 +11,7 @@ from tests.inference.checkpoints import generate, plain_checkpoint, prompt
 from tests.inference.cores import Run, open_model, squeeze
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_comings_and_goings(seed: int) -> None:
     rng = random.Random(seed)
     model = open_model(
