@@ -21,8 +21,8 @@ PLACES = 1 << 17
 
 DECODE = {
     1: (
-        DecodeConfig(32), DecodeConfig(32, stages=5), DecodeConfig(16), DecodeConfig(32, keys=128),
-        DecodeConfig(64, least=64),
+        DecodeConfig(32, stages=5), DecodeConfig(16), DecodeConfig(32, keys=128, least=256),
+        DecodeConfig(16, keys=128, least=256), DecodeConfig(32, keys=128, least=512),
     ),
     8: (DecodeConfig(8), DecodeConfig(8, stages=5), DecodeConfig(16), DecodeConfig(16, keys=128)),
     32: (DecodeConfig(4), DecodeConfig(4, stages=5), DecodeConfig(8), DecodeConfig(16)),

@@ -206,6 +206,7 @@ class GpuRunner:
                 window,
                 out,
                 self._attention,
+                overlap=network.overlap,
             )
             return out
 

@@ -70,8 +70,9 @@ class GpuPages:
 class GpuNetwork:
     """Weights, tables of the rotation for ``places`` positions, and room for passes of ``tokens`` tokens."""
 
-    def __init__(self, weights: Weights, places: int, tokens: int) -> None:
+    def __init__(self, weights: Weights, places: int, tokens: int, *, overlap: bool = False) -> None:
         self.weights = weights
+        self.overlap = overlap
         device = weights.embedding.device
         angles = torch.arange(places, dtype=torch.float32, device=device)[:, None] * weights.inv_freq
         self.cos = angles.cos() * weights.rope_scale
@@ -88,23 +89,27 @@ class GpuNetwork:
         return hidden
 
     def logits(self, hidden: Tensor, out: Tensor) -> None:
-        """Write [rows, vocab] bfloat16 of ``hidden`` [rows, hidden], at most 64 rows."""
+        """Write [rows, vocab] bfloat16 of ``hidden`` [rows, hidden]."""
         weights = self.weights
-        linear(hidden, weights.head, None, out, self._linear, norm=(weights.norm, weights.shape.eps))
+        torch.mm(rms_norm(hidden, weights.norm, weights.shape.eps), weights.head.t(), out=out)
 
     def _few(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
         """One layer for so few tokens that reading the weights is what takes the time."""
-        shape = self.weights.shape
+        shape, overlap = self.weights.shape, self.overlap
         rows = len(hidden)
-        qkv = hidden.new_empty(rows, shape.qkv_rows)
-        linear(hidden, layer.qkv, layer.qkv_bias, qkv, self._linear, norm=(layer.norm, shape.eps))
+        if rows == 1:
+            qkv = hidden.new_empty(rows, shape.qkv_rows)
+            norm = (layer.norm, shape.eps)
+            linear(hidden, layer.qkv, layer.qkv_bias, qkv, self._linear, norm=norm, overlap=overlap)
+        else:
+            qkv = functional.linear(rms_norm(hidden, layer.norm, shape.eps), layer.qkv, layer.qkv_bias)
         seen = attend(number, qkv)
-        linear(seen, layer.out, layer.out_bias, hidden, self._linear, residual=hidden)
+        linear(seen, layer.out, layer.out_bias, hidden, self._linear, residual=hidden, overlap=overlap)
         normed, logits = torch.empty_like(hidden), hidden.new_empty(rows, shape.experts, dtype=torch.float32)
-        norm_router(hidden, (layer.mlp_norm, shape.eps), layer.router, layer.router_bias, normed, logits)
-        return experts_forward(
-            normed, logits, shape.top_k, hidden, layer.experts, self._experts, out=torch.empty_like(hidden)
-        )
+        norm = (layer.mlp_norm, shape.eps)
+        norm_router(hidden, norm, layer.router, layer.router_bias, normed, logits, overlap=overlap)
+        out = torch.empty_like(hidden)
+        return experts_forward(normed, logits, shape.top_k, hidden, layer.experts, self._experts, out=out)
 
     def _many(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
         """One layer for so many tokens that arithmetic is what takes the time."""

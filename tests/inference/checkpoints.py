@@ -63,9 +63,9 @@ def write_checkpoint(folder: Path, *, seed: int = 0, shards: bool = False, **cha
     return folder
 
 
-def write_mxfp4_checkpoint(folder: Path, *, seed: int = 0) -> Path:
+def write_mxfp4_checkpoint(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     """The same kind of model with its experts as MXFP4 blocks and scales."""
-    write_checkpoint(folder, seed=seed)
+    write_checkpoint(folder, seed=seed, **changes)
     tensors = load_file(folder / "model.safetensors")
     for name in [name for name in tensors if name.endswith(("gate_up_proj", "down_proj"))]:
         tensors[f"{name}_blocks"], tensors[f"{name}_scales"] = pack_mxfp4(tensors.pop(name))

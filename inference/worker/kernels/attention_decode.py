@@ -40,13 +40,11 @@ class DecodeConfig:
     stages: int = 3
 
 
-WINDOW_CONFIG = DecodeConfig(shares=1, keys=64, warps=4, stages=2)
+WINDOW_CONFIG = DecodeConfig(shares=1, keys=128, stages=1)
 FULL_CONFIGS = {
-    1: DecodeConfig(shares=32),
-    2: DecodeConfig(shares=32),
-    4: DecodeConfig(shares=16),
-    8: DecodeConfig(shares=8),
-    16: DecodeConfig(shares=8),
+    2: DecodeConfig(shares=32, keys=128, least=256),
+    4: DecodeConfig(shares=16, keys=128, least=256),
+    16: DecodeConfig(shares=8, stages=5),
     64: DecodeConfig(shares=4),
 }
 """By the most rows that a configuration is for. Chosen by benchmarks/gpu_kernels.py."""

@@ -32,8 +32,8 @@ class PrefillConfig:
     stages: int = 3
 
 
-FULL_CONFIG = PrefillConfig()
-WINDOW_CONFIG = PrefillConfig()
+FULL_CONFIG = PrefillConfig(warps=8)
+WINDOW_CONFIG = PrefillConfig(warps=8)
 """Chosen by benchmarks/gpu_kernels.py. Both must have the same ``rows``: the layers share one list of
 blocks.
 """

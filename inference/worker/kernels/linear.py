@@ -44,7 +44,7 @@ class LinearConfig:
 
 VECTOR = LinearConfig(columns=8, inner=1024, warps=4, stages=1, vector=True)
 TILES = LinearConfig(columns=32, inner=128, shares=1, warps=4, stages=4)
-TILES_SHARED = LinearConfig(columns=32, inner=128, shares=2, warps=4, stages=4)
+TILES_SHARED = LinearConfig(columns=32, inner=128, shares=4, warps=4, stages=4)
 FEW_COLUMNS = 4096
 """Fewer output columns than this are too few tiles to fill the GPU: their inner sum is shared."""
 
