@@ -18,11 +18,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Plan:
-    """The tiles of both products, whose blocks of tokens are the same; ``overlap``: see experts.py."""
+    """The tiles of both products, whose blocks of tokens are the same."""
 
     gate_up: Tile
     down: Tile
-    overlap: bool = False
 
     def __post_init__(self) -> None:
         """Both products share one table of blocks."""
@@ -33,19 +32,17 @@ class Plan:
 # (up to this many tokens, plan); a block holds all tokens of a decode step, so that a weight is read once
 PLANS = (
     (1, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4, 2))),
-    (16, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4))),
-    (32, Plan(Tile(64, 32, 4, 4), Tile(64, 32, 4, 4))),
-    (64, Plan(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3))),
-    (768, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3))),
+    (2, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4))),
+    (16, Plan(Tile(128, 16, 4, 4), Tile(128, 16, 4, 4))),
+    (32, Plan(Tile(128, 32, 4, 3), Tile(128, 32, 4, 3))),
+    (64, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 4, 3))),
+    (768, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 4, 3))),
 )
-LARGE = Plan(Tile(128, 128, 8, 3), Tile(128, 128, 8, 3))
-REPRODUCIBLE = Plan(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3))
+LARGE = Plan(Tile(256, 128, 8, 3), Tile(128, 128, 8, 3))
 MOST_SPLITS = 4
 SPLIT_TOKENS = 8  # more tokens are never split
 
 
-def plan_for(tokens: int, reproducible: bool = False) -> Plan:
-    """The plan for ``tokens`` tokens, or the one that is the same for every number."""
-    if reproducible:
-        return REPRODUCIBLE
+def plan_for(tokens: int) -> Plan:
+    """The plan for ``tokens`` tokens."""
     return next((plan for most, plan in PLANS if tokens <= most), LARGE)

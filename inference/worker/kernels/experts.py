@@ -5,11 +5,7 @@ blocks are made by routing.py). The weights are the left operand: a program turn
 bfloat16 in registers, where the tensor cores take them from, and a weight is read once for all tokens of its
 block. Nothing is added atomically: the second product writes one partial result for each token and expert,
 which are added in the order of the experts' ranks. The output of a token depends on the others of its batch
-only through the tile sizes, so one plan for every number of tokens makes it independent of them.
-
-With few tokens the gaps between the kernels count. A plan with ``overlap`` starts each kernel while the one
-before it still runs (programmatic dependent launch), and the second product's weights travel to the cache
-until its input is there.
+only through the tile sizes and the place in its block.
 """
 
 from dataclasses import dataclass
@@ -98,9 +94,7 @@ def _load_words(
 
 
 @triton.jit
-def _load_x(
-    x_ptr: tensor, mask: tensor, chunk: tensor, COLUMNS: constexpr, WORDS: constexpr
-) -> tensor:
+def _load_x(x_ptr: tensor, mask: tensor, chunk: tensor, COLUMNS: constexpr, WORDS: constexpr) -> tensor:
     """The columns of one chunk of x, [tokens, 4 * WORDS]."""
     column = chunk * 128 + tl.arange(0, 4 * WORDS)[None, :]
     return tl.load(x_ptr + column, mask if COLUMNS % 64 == 0 else mask & (column < COLUMNS), other=0.0)
@@ -144,40 +138,17 @@ def _product(
 
 
 @triton.jit
-def _fetch_ahead(
-    words_ptr: tensor, expert: tensor, split: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr,
-    BM: constexpr, AHEAD: constexpr,
-) -> None:  # fmt: skip
-    """Ask for the first AHEAD chunks of this program's words, so that they stand in the L2 cache."""
-    STORED: constexpr = (COLUMNS + 63) // 64 * 64
-    FULL: constexpr = STORED // 128
-    tile = tl.program_id(0) * (BM // R) + tl.arange(0, BM // R)[:, None]
-    line = tl.arange(0, AHEAD * 16)[None, :]  # a chunk of a tile of rows is 16 lines of 128 bytes
-    chunk = tl.minimum(FULL * split // SPLITS + line // 16, FULL - 1)
-    words_ptr += expert.to(tl.int64) * (ROWS * STORED // 4) + chunk * (R * 32) + line % 16 * 64
-    words_ptr += tl.minimum(tile, ROWS // R - 1) * (R * STORED // 4)
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", [words_ptr.to(tl.int64)], tl.int32, False, 1
-    )
-
-
-@triton.jit
 def gate_up_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     limit: tensor, alpha: tensor, TOP_K: constexpr, ROWS: constexpr, COLUMNS: constexpr, BM: constexpr,
-    BN: constexpr, NATIVE: constexpr, OVERLAP: constexpr,
+    BN: constexpr, NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[place of the pair, ROWS / 2] = activation(W x + bias), for a tile of rows and a block of pairs."""
-    if OVERLAP:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
     entry = table_ptr + tl.program_id(1) * 4
     expert, first, count = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
     if (expert | first | count) < 0:  # one wait for all three
         return
-    if OVERLAP and COLUMNS >= 128:
-        _fetch_ahead(words_ptr, expert, 0, ROWS, COLUMNS, 1, BM, 4)
     place = tl.arange(0, BN)
     mask = place < count
     token = tl.load(pairs_ptr + first + place, mask, other=0) // TOP_K
@@ -203,7 +174,7 @@ def down_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     pairs: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr, BN: constexpr,
-    NATIVE: constexpr, OVERLAP: constexpr,
+    NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
@@ -214,11 +185,6 @@ def down_kernel(
     place = tl.arange(0, BN)
     mask = place < count
     pair = tl.load(pairs_ptr + first + place, mask, other=0)
-    if OVERLAP:  # the routing is done, but the first product is not
-        if COLUMNS >= 128:
-            _fetch_ahead(words_ptr, expert, split, ROWS, COLUMNS, SPLITS, BM, 16)
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     bias = tl.load(bias_ptr + expert * ROWS + within)
@@ -236,11 +202,8 @@ def down_kernel(
 def combine_kernel(
     partial_ptr: tensor, weights_ptr: tensor, residual_ptr: tensor, out_ptr: tensor, pairs: tensor,
     COLUMNS: constexpr, TOP_K: constexpr, SPLITS: constexpr, RESIDUAL: constexpr, BLOCK: constexpr,
-    OVERLAP: constexpr,
 ) -> None:  # fmt: skip
     """out[token] = residual + the weighted sum of its experts' results, by rank and then by split."""
-    if OVERLAP:
-        tl.extra.cuda.gdc_wait()
     token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = column < COLUMNS
@@ -270,7 +233,6 @@ class Workspace:
     activations: Tensor  # bf16 [tokens * top_k, intermediate]
     partial: Tensor  # fp32, flat: [splits, tokens * top_k, hidden]
     top_k: int
-    can_overlap: bool
 
     @classmethod
     def empty(cls, tokens: int, top_k: int, layer: Mxfp4Experts) -> "Workspace":
@@ -282,7 +244,6 @@ class Workspace:
             torch.empty(tokens * top_k, layer.down.columns, dtype=torch.bfloat16, device=device),
             torch.empty(pairs * layer.down.rows, dtype=torch.float32, device=device),
             top_k,
-            NATIVE and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0),
         )
 
 
@@ -294,7 +255,6 @@ def experts_forward(
     layer: Mxfp4Experts,
     workspace: Workspace,
     *,
-    reproducible: bool = False,
     plan: Plan | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -306,44 +266,34 @@ def experts_forward(
     """
     tokens = x.shape[0]
     pairs = tokens * top_k
-    plan = plan or plan_for(tokens, reproducible)
+    plan = plan or plan_for(tokens)
     splits = plan.down.splits
     if pairs > workspace.activations.shape[0] or splits * pairs * layer.down.rows > workspace.partial.numel():
         raise ValueError("The workspace of the experts is too small for so many tokens.")
-    overlap = plan.overlap and workspace.can_overlap
-    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing, overlap)
+    blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing)
     out = torch.empty_like(x) if out is None else out
-    launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up, overlap)
-    launch_down(pairs, layer, workspace, blocks, plan.down, overlap)
-    return launch_combine(x, residual, layer, workspace, splits, out, overlap)
+    launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up)
+    launch_down(pairs, layer, workspace, blocks, plan.down)
+    return launch_combine(x, residual, layer, workspace, splits, out)
 
 
-def launching(overlap: bool) -> dict[str, bool]:
-    """The option of a launch that may begin before the kernel before it has ended."""
-    return {"launch_pdl": True} if overlap else {}
-
-
-def launch_gate_up(
-    x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile, overlap: bool = False
-) -> None:
+def launch_gate_up(x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
     """The first product of all blocks: from ``x`` to the workspace's activations, sorted by expert."""
     matrix, routing = layer.gate_up, workspace.routing
     gate_up_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks)](
         x, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table, workspace.activations,
         layer.limit, layer.alpha, workspace.top_k, matrix.rows, matrix.columns, tile.rows, tile.tokens,
-        NATIVE, overlap, num_warps=tile.warps, num_stages=tile.stages, **launching(overlap),
+        NATIVE, num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
 
 
-def launch_down(
-    pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile, overlap: bool = False
-) -> None:
+def launch_down(pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
     """The second product: from the workspace's activations to its partial results by pair."""
     matrix, routing = layer.down, workspace.routing
     down_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks, tile.splits)](
         workspace.activations, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table,
         workspace.partial, pairs, matrix.rows, matrix.columns, tile.splits, tile.rows, tile.tokens, NATIVE,
-        overlap, num_warps=tile.warps, num_stages=tile.stages, **launching(overlap),
+        num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
 
 
@@ -354,13 +304,11 @@ def launch_combine(
     workspace: Workspace,
     splits: int,
     out: Tensor,
-    overlap: bool = False,
 ) -> Tensor:
     """The weighted sum of the partial results, and the residual."""
     tokens, columns = x.shape[0], layer.down.rows
     combine_kernel[(tokens, triton.cdiv(columns, COMBINED))](
         workspace.partial, workspace.routing.weights, x if residual is None else residual, out,
         tokens * workspace.top_k, columns, workspace.top_k, splits, residual is not None, COMBINED,
-        overlap, **launching(overlap),
     )  # fmt: skip
     return out

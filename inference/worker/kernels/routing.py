@@ -47,9 +47,7 @@ def _top_k(
 
 
 @triton.jit
-def _write_pairs(
-    pairs_ptr: tensor, order: tensor, first: tensor, token: tensor, TOP_K: constexpr
-) -> None:
+def _write_pairs(pairs_ptr: tensor, order: tensor, first: tensor, token: tensor, TOP_K: constexpr) -> None:
     """Write the pairs of these tokens to their places; ``first`` [EE] is each expert's next place."""
     hit = (order >= 0).to(tl.int32)
     place = first[None, :] + tl.cumsum(hit, 0) - hit
@@ -82,11 +80,9 @@ def _write_table(
 def route_few(
     logits_ptr: tensor, weights_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor,
     most: tensor, E: constexpr, TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, KK: constexpr,
-    TT: constexpr, OVERLAP: constexpr,
+    TT: constexpr,
 ) -> None:  # fmt: skip
-    """All of the routing of at most TT tokens in one program. OVERLAP lets the next kernel start to wait."""
-    if OVERLAP:
-        tl.extra.cuda.gdc_launch_dependents()
+    """All of the routing of at most TT tokens in one program."""
     token = tl.arange(0, TT)
     order = _top_k(logits_ptr, weights_ptr, token, tokens, E, TOP_K, EE, KK)
     count = tl.sum((order >= 0).to(tl.int32), 0)
@@ -161,7 +157,7 @@ def most_blocks(tokens: int, experts: int, top_k: int, block: int) -> int:
     return min(pairs, pairs // block + experts, experts * -(-tokens // block))
 
 
-def route(logits: Tensor, top_k: int, block: int, routing: Routing, overlap: bool = False) -> int:
+def route(logits: Tensor, top_k: int, block: int, routing: Routing) -> int:
     """Fill ``routing`` from the router's ``logits`` [tokens, experts]; returns how many table rows it has."""
     tokens, experts = logits.shape
     wide, ranks = triton.next_power_of_2(experts), triton.next_power_of_2(top_k)
@@ -169,7 +165,7 @@ def route(logits: Tensor, top_k: int, block: int, routing: Routing, overlap: boo
     if tokens <= TOKENS:
         route_few[(1,)](
             logits, routing.weights, routing.pairs, routing.table, tokens, most,
-            experts, top_k, block, wide, ranks, triton.next_power_of_2(tokens), overlap,
+            experts, top_k, block, wide, ranks, triton.next_power_of_2(tokens),
             num_warps=1 if tokens <= 4 else 4,
         )  # fmt: skip
         return most
