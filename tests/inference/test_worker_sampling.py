@@ -26,7 +26,7 @@ from inference.worker.sampler import (
 )
 
 VOCAB = 60
-POINTS = 300  # of the unit interval
+POINTS = 500  # of the unit interval
 IDS = torch.tensor([3, 4, 9, 17, 18, 19, 40, 58])
 LISTED = {
     "mixed": torch.tensor([1.0, -2.0, 0.5, 3.0, -0.1, 2.0, 0.0, -4.0]),
