@@ -14,6 +14,7 @@ from inference.worker.checkpoint import inspect
 
 DEMO = "demo"
 AUTO = "auto"
+NONE = "none"
 LARGE_FOLDER_BYTES = 2_000_000_000
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -122,7 +123,7 @@ _WORKING_ROOM = 1_500_000_000
 def resolve(name: str) -> ModelSource:
     """Find out what a name means: ``demo``, an alias, ``owner/name`` on the hub, or a local folder.
 
-    ``auto`` is not a source: see ``choose_auto``.
+    ``auto`` is not a source: see ``choose_auto``. Nor is ``none``, which means that no model shall be loaded.
 
     Raises:
         ModelLoadError: ``model_not_found``; the name means nothing.

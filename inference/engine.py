@@ -46,7 +46,7 @@ class Engine(Protocol):
         ...
 
     async def load(self, model: str) -> None:
-        """Begin to load another model; ``health`` shows how far it is.
+        """Begin to load another model (``none``: give up the one in use); ``health`` shows how far it is.
 
         Raises:
             ModelLoadError: the name means nothing.
@@ -115,6 +115,8 @@ class LocalEngine:
             raise EngineUnavailable(trouble.sentence if trouble is not None else "The app is being closed.")
         if health.active is not None:
             return health.active.name if model is None else model
+        if closed := self._requests.closed:
+            raise EngineUnavailable(closed)
         if health.target is not None and health.target.stage is ModelStage.FAILED:
             raise EngineUnavailable("No model could be loaded, so there is nothing to answer.")
         if trouble is not None:

@@ -123,6 +123,11 @@ class OpenRequests:
         return self._state.limits.get(model)
 
     @property
+    def closed(self) -> str:
+        """Why the worker gave up its model, as a sentence for new requests; empty when it did not."""
+        return self._state.closed
+
+    @property
     def trouble(self) -> Trouble | None:
         """What happened to the last worker, until a model answers again."""
         return self._trouble

@@ -50,12 +50,12 @@ class Supervisor:
         self._thread.start()
 
     def load(self, model: str) -> None:
-        """Have the worker, and every later one, load this model.
+        """Have the worker, and every later one, load this model, or give up all models for ``none``.
 
         Raises:
             ModelLoadError: the name means nothing.
         """
-        if model.strip().lower() != catalog.AUTO:
+        if model.strip().lower() not in {catalog.AUTO, catalog.NONE}:
             self._names[catalog.resolve(model).name] = model
         self._wanted = model
         self._requests.send(Load(model))

@@ -35,6 +35,7 @@ FAILURES = {
     "out_of_memory": "There was not enough memory to go on with this reply. Try a shorter conversation.",
     "invalid_logits": "The model's numbers went wrong, so this reply was stopped. Try again.",
     "generation_failed": "Something went wrong while this reply was written. Try again.",
+    "engine_unavailable": "The model was changed before this reply was complete. Ask again in a moment.",
 }
 
 
@@ -113,6 +114,11 @@ class EngineCore:
         """End every request as cancelled."""
         for sequence in list(self._sequences.values()):
             self._finish(sequence, FinishReason.CANCELLED)
+
+    def give_up(self) -> None:
+        """End every request with an error, for the model is taken away."""
+        for sequence in list(self._sequences.values()):
+            self._finish(sequence, FinishReason.ERROR, "engine_unavailable")
 
     def step(self) -> None:
         """One step for everybody.

@@ -1,9 +1,13 @@
-"""What this machine can do: its device, free memory, and whether MXFP4 weights can run as they are."""
+"""What this machine can do: its device, its memory, and whether MXFP4 weights can run as they are."""
 
 from __future__ import annotations
 
-import logging
+import ctypes
+import gc
+import platform
+import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +15,7 @@ import psutil  # type: ignore[import-untyped]
 import torch
 
 from inference.errors import ModelLoadError
-
-logger = logging.getLogger(__name__)
+from inference.types import MachineInfo
 
 _CGROUP_LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -34,9 +37,38 @@ class Machine:
     def free_bytes(self) -> int:
         """Free memory of the device now; on a CPU within the limit of the container, if there is one."""
         if self.is_gpu:
-            free, _total = torch.cuda.mem_get_info(self.device)
-            return int(free)
-        return min([int(psutil.virtual_memory().available), *_container_free()])
+            return _gpu_memory(self.device)[0]
+        used = [max(0, limit - taken) for limit, taken in _container()]
+        return min([int(psutil.virtual_memory().available), *used])
+
+    def total_bytes(self) -> int:
+        """All memory of the device, or the limit of the container."""
+        if self.is_gpu:
+            return _gpu_memory(self.device)[1]
+        return min([int(psutil.virtual_memory().total), *(limit for limit, _taken in _container())])
+
+    def free_alone(self, weight_bytes: int) -> int:
+        """What would be free without the models in use, whose weights take ``weight_bytes``.
+
+        On a GPU all of torch's memory is theirs. On a CPU their pages are not counted: most of them were
+        never touched, and take nothing.
+        """
+        if self.is_gpu:
+            return self.free_bytes() + torch.cuda.memory_reserved(self.device)
+        return min(self.free_bytes() + weight_bytes, self.total_bytes())
+
+    def gpu_memory(self) -> tuple[int, int]:
+        """Bytes in use, by whomever, and all bytes of the GPU; 0 and 0 without one."""
+        if not self.is_gpu:
+            return 0, 0
+        free, total = _gpu_memory(self.device)
+        return total - free, total
+
+    def info(self, weight_bytes: int = 0) -> MachineInfo:
+        """For the web side, while models of so many bytes are loaded."""
+        name = torch.cuda.get_device_name(self.device) if self.is_gpu else _cpu_name()
+        free = self.free_alone(weight_bytes)
+        return MachineInfo(self.device.type, name, self.total_bytes(), free, self.native_mxfp4)
 
 
 def look(device: str | None) -> Machine:
@@ -53,12 +85,42 @@ def look(device: str | None) -> Machine:
     return Machine(chosen, chosen.type == "cuda" and _runs_kernels(chosen))
 
 
+def give_memory_back(*, nothing_loaded: bool) -> None:
+    """Hand what no object uses any more back to the device and to the system."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if nothing_loaded:  # else a recorded graph may point to them
+            torch._C._cuda_clearCublasWorkspaces()
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # glibc keeps freed memory for itself, gigabytes of it
+        trim(0)
+
+
 def _runs_kernels(device: torch.device) -> bool:
     """Whether Triton is there and the GPU computes in bfloat16: Ampere (8.0) and later."""
     return torch.cuda.get_device_capability(device) >= (8, 0) and find_spec("triton") is not None
 
 
-def _container_free() -> list[int]:
+def _gpu_memory(device: torch.device) -> tuple[int, int]:
+    """Free bytes and all bytes."""
+    free, total = torch.cuda.mem_get_info(device)
+    return int(free), int(total)
+
+
+@cache
+def _cpu_name() -> str:
+    """The processor's own name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, names), platform.processor() or platform.machine())
+
+
+def _container() -> list[tuple[int, int]]:
+    """The container's limit and what counts as taken of it, if there is a limit."""
     for limit_file, used_file in _CGROUP_LIMITS:
         try:
             limit = Path(limit_file).read_text(encoding="ascii").strip()
@@ -67,5 +129,5 @@ def _container_free() -> list[int]:
             continue
         if limit.isdigit() and used.isdigit():
             # What a container has used includes file cache, which is given back on need: half is assumed.
-            return [max(0, int(limit) - int(used) // 2)]
+            return [(int(limit), int(used) // 2)]
     return []

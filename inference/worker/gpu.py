@@ -137,10 +137,6 @@ class GpuRunner:
     def scrub(self, sequence: Sequence) -> None:
         """See ``Runner``. Our kernels read nothing that was not written for the sequence itself."""
 
-    def memory_bytes(self) -> int:
-        """See ``Runner``."""
-        return self._pages.nbytes
-
     def capture(self) -> None:
         """Record the decode graphs; all kernels must have run once for these sizes."""
         with torch.inference_mode():

@@ -61,11 +61,6 @@ class GpuPages:
 
         return GpuPages(buffers(), buffers())
 
-    @property
-    def nbytes(self) -> int:
-        """What they take."""
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
-
 
 class GpuNetwork:
     """Weights, tables of the rotation for ``places`` positions, and room for passes of ``tokens`` tokens."""

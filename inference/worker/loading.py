@@ -34,9 +34,11 @@ _network_class: Any = GptOssForCausalLM
 Progress = Callable[[str], None]
 
 _DAMAGED = "The model's weights do not fit its configuration: the folder is damaged or not a gpt-oss model."
+_MAX_RUNNING = 32
 _CHUNK = {"cpu": 512, "cuda": 2048}  # prompt tokens in one step
 _CHUNK_BESIDE = 512  # on a GPU, while replies are written
 _KV_SHARE = {"cpu": 0.25, "cuda": 0.8}  # of what is free beside the weights
+_GOOD_SHARE = 0.9  # of the context that a model would have alone; for less the one before it has to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,16 @@ class Plan:
     note: str = ""
 
 
-def make_plan(checkpoint: Checkpoint, machine: Machine) -> Plan:
-    """Choose the number type that fits into memory.
+def make_plan(checkpoint: Checkpoint, machine: Machine, free: int | None = None) -> Plan:
+    """Choose the number type that fits into ``free`` bytes (``None``: what is free now).
 
-    A GPU runs bfloat16, with MXFP4 experts as they are when the kernels are there. A CPU runs float32, or
+    A GPU runs bfloat16, with MXFP4 experts as they are when it can run our kernels. A CPU runs float32, or
     bfloat16 when only that fits.
 
     Raises:
         ModelLoadError: ``not_enough_memory``, with the figures.
     """
-    free = machine.free_bytes()
+    free = machine.free_bytes() if free is None else free
     if not machine.is_gpu:
         for dtype in (torch.float32, torch.bfloat16):
             if checkpoint.bytes_needed(dtype.itemsize, native_mxfp4=False) <= free:
@@ -78,14 +80,41 @@ def make_plan(checkpoint: Checkpoint, machine: Machine) -> Plan:
         )
     sizes = f"{gigabytes(unpacked)} instead of {gigabytes(packed)}"
     if fits(unpacked, free):
-        note = f"The MXFP4 kernels are missing, so the weights run unpacked and take {sizes}."
+        note = f"This GPU cannot run four-bit weights, so they run unpacked and take {sizes}."
         return Plan(torch.bfloat16, native_mxfp4=False, note=note if checkpoint.mxfp4 else "")
     why = (
-        f"Without the MXFP4 kernels this model takes {sizes}"
+        f"Unpacked, for this GPU cannot run four-bit weights, this model takes {sizes}"
         if checkpoint.mxfp4
         else (f"This model needs {gigabytes(unpacked)} of GPU memory")
     )
     raise ModelLoadError(f"{why}, and {gigabytes(free)} are free.", "not_enough_memory")
+
+
+def fits_beside(
+    checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, loaded_weight_bytes: int
+) -> bool:
+    """Whether the model, which was checked, gets beside the loaded ones nearly what it would get alone.
+
+    That is the same number type, and at least nine tenths of the context.
+
+    Raises:
+        ModelLoadError: ``not_enough_memory``; even without them it has no room.
+    """
+    shape = Shape.of(model_config(checkpoint))
+
+    def foresee(free: int) -> tuple[Plan, int]:
+        plan = make_plan(checkpoint, machine, free)
+        left = free - checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
+        return plan, _room(shape, left, plan, machine, engine).context_length
+
+    alone, longest = foresee(machine.free_alone(loaded_weight_bytes))
+    try:
+        beside, context = foresee(machine.free_bytes())
+    except ModelLoadError:
+        return False
+    return (beside.dtype, beside.native_mxfp4) == (alone.dtype, alone.native_mxfp4) and (
+        context >= longest * _GOOD_SHARE
+    )
 
 
 def load(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, progress: Progress) -> LoadedModel:
@@ -150,17 +179,24 @@ def _is_stored(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> boo
     )
 
 
+def _room(shape: Shape, free: int, plan: Plan, machine: Machine, engine: EngineConfig) -> Capacity:
+    """The pages, where so many bytes are free beside the weights."""
+    kind = machine.device.type
+    budget = engine.kv_budget_bytes
+    if budget is None:
+        budget = int(free * _KV_SHARE[kind])
+    chunk = engine.max_prefill_chunk or _CHUNK[kind]
+    return plan_capacity(shape, budget, plan.dtype.itemsize, engine.max_running or _MAX_RUNNING, chunk)
+
+
 def _wrap(
     weights: Weights, checkpoint: Checkpoint, machine: Machine, plan: Plan, engine: EngineConfig
 ) -> LoadedModel:
     """Put what is known about the loaded weights together; its status has no name and revision yet."""
     shape, kind = weights.shape, machine.device.type
-    max_running = engine.max_running or 32
+    max_running = engine.max_running or _MAX_RUNNING
     chunk = engine.max_prefill_chunk or _CHUNK[kind]
-    budget = engine.kv_budget_bytes
-    if budget is None:
-        budget = int(machine.free_bytes() * _KV_SHARE[kind])
-    room = plan_capacity(shape, budget, plan.dtype.itemsize, max_running, chunk)
+    room = _room(shape, machine.free_bytes(), plan, machine, engine)
     make = _gpu_runner if plan.native_mxfp4 else _plain_runner
     dtype = str(plan.dtype).removeprefix("torch.")
     unpacked = f"dequantised to {dtype}" if checkpoint.mxfp4 else "none"
@@ -185,6 +221,7 @@ def _wrap(
         chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not engine.reproducible else None,
         # One prompt at a time is always cut and rounded alike.
         max_pieces=None if plan.native_mxfp4 and not engine.reproducible else 1,
+        weight_bytes=checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4),
     )
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import queue
 import time
 
 import torch
 
+from inference.metrics import MetricsBuilder
 from inference.types import FinishReason, Timings, TokensFinished, Usage
 from inference.worker.core import Emit, EngineCore
-from inference.worker.loader import Loader, ModelReady
+from inference.worker.device import give_memory_back
+from inference.worker.loader import Loader, MakeRoom, ModelReady
 from inference.worker.messages import Board, Cancel, Close, EngineConfig, Load, Pulse, Submit
 
-Command = Submit | Cancel | Load | Close | ModelReady
+Command = Submit | Cancel | Load | Close | ModelReady | MakeRoom
+
+MEASURE_EVERY = 0.25
+"""Seconds between two looks at the figures while requests run; nobody reads them more often."""
+
+GRACE = 30.0
+"""Seconds that replies may still take when their model has to go."""
 
 
 class Worker:
@@ -35,8 +42,13 @@ class Worker:
         self._emit = emit
         self._pulse = pulse
         self._config = config
+        self._metrics = MetricsBuilder()
+        self._measured = 0.0
+        self._changed = True
         self._active: EngineCore | None = None
         self._leaving: list[EngineCore] = []
+        self._room: MakeRoom | None = None
+        self._patience = 0.0
         self._loader = Loader(config, board, commands.put)
 
     def run(self) -> None:
@@ -62,15 +74,17 @@ class Worker:
     def _turn(self) -> None:
         for core in self._cores():
             core.step()
+        self._changed = True
         self._board.set_running(sum(core.running for core in self._cores()))
+        if time.monotonic() - self._measured >= MEASURE_EVERY:
+            self._measure()
 
     def _obey(self) -> bool:
         """Carry out all commands that have come, and wait for one when there is nothing else to do."""
         while True:
             busy = any(core.busy for core in self._cores())
             if not busy:
-                self._board.set_running(0)
-                self._pulse.rest()
+                self._rest()
             try:
                 command = self._commands.get(block=not busy)
             except queue.Empty:
@@ -85,6 +99,8 @@ class Worker:
                     self._loader.want(model)
                 case ModelReady():
                     self._activate(command)
+                case MakeRoom():
+                    self._clear(command)
                 case Close():
                     return False
                 case _:
@@ -92,9 +108,11 @@ class Worker:
             self._retire()
 
     def _submit(self, command: Submit) -> None:
-        for core in self._cores():
+        takers = self._cores() if self._room is None else []
+        for core in takers:
             if core.model.status.name == command.model:
                 core.submit(command.request, command.submitted)
+                self._changed = True
                 return
         # The model was given up between the border's check and now.
         waited = time.monotonic() - command.submitted
@@ -104,30 +122,45 @@ class Worker:
                 FinishReason.ERROR,
                 Usage(prompt=len(command.request.prompt_ids)),
                 Timings(queued=waited, total=waited),
-                "The model was changed just now. Try again.",
+                self._room.why if self._room is not None else "The model was changed just now. Try again.",
                 "engine_unavailable",
             )
         )
+
+    # --- models come and go ----------------------------------------------------------------------
 
     def _activate(self, ready: ModelReady) -> None:
         """New requests go to this model; requests of the one before finish where they are."""
         model = ready.model
         if self._active is not None:
             self._leaving.append(self._active)
-        self._active = EngineCore(model, self._emit)
+        self._active = EngineCore(model, self._emit, self._metrics)
         self._board.set_active(model.status, model.limits, model.max_running)
         if not ready.meanwhile:
             self._board.set_target(None)
+        self._changed = True
+
+    def _clear(self, command: MakeRoom) -> None:
+        """No model takes new requests, and all shall go."""
+        if self._active is not None:
+            self._leaving.append(self._active)
+            self._active = None
+        self._room, self._patience = command, time.monotonic() + GRACE
+        self._board.close(command.why)
 
     def _retire(self) -> None:
         """Give up models that neither answer new requests nor have any left, and their memory."""
-        if all(core.busy for core in self._leaving):
-            return
-        self._drop_idle()
-        # Only here, where no variable holds a model that is gone, can its memory really be given back.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if self._room is not None and time.monotonic() >= self._patience:
+            for core in self._leaving:
+                core.give_up()
+        if any(not core.busy for core in self._leaving):
+            self._drop_idle()
+            # Only here, where no variable holds a model that is gone, can its memory really be given back.
+            give_memory_back(nothing_loaded=not self._cores())
+            self._changed = True
+        if self._room is not None and not self._leaving:
+            self._room.done()
+            self._room = None
 
     def _drop_idle(self) -> None:
         idle = [core for core in self._leaving if not core.busy]
@@ -136,3 +169,29 @@ class Worker:
         for core in idle:
             if core.model.status.name not in kept:
                 self._board.forget(core.model.status.name)
+
+    # --- figures ---------------------------------------------------------------------------------
+
+    def _rest(self) -> None:
+        """There is nothing to do: tell so, and how things stand, once."""
+        if self._changed:
+            self._measure()
+        self._pulse.rest()
+
+    def _measure(self) -> None:
+        """Show the figures as they are now."""
+        cores, machine = self._cores(), self._loader.machine
+        pools = [pool for core in cores for pool in (core.model.pages.full, core.model.pages.sliding)]
+        used, total = machine.gpu_memory() if machine is not None else (0, 0)
+        metrics = self._metrics.build(
+            running=sum(core.running for core in cores),
+            waiting=sum(core.waiting for core in cores),
+            pages_total=sum(pool.capacity for pool in pools),
+            pages_used=sum(pool.used for pool in pools),
+            pages_cached=sum(pool.cached for pool in pools),
+            memory_used=used,
+            memory_total=total,
+        )
+        loaded = sum(core.model.weight_bytes for core in cores)
+        self._board.set_measured(metrics, machine.info(loaded) if machine is not None else None)
+        self._measured, self._changed = time.monotonic(), False

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from inference.types import EngineHealth, GenerationRequest, ModelStatus, TokenEvent, TokensGenerated
+from inference.types import (
+    EngineHealth,
+    EngineMetrics,
+    GenerationRequest,
+    MachineInfo,
+    ModelStatus,
+    TokenEvent,
+    TokensGenerated,
+)
 
 Isolation = Literal["auto", "thread", "process"]
 
@@ -81,7 +89,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Fetch and load this model, and let it answer from then on."""
+    """Fetch and load this model, and let it answer from then on; ``none`` gives up what is loaded."""
 
     model: str
 
@@ -104,11 +112,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the worker does now: ``limits`` of every model that answers, ``max_running`` of the active one."""
+    """What the worker does now: ``limits`` of every model that answers, ``max_running`` of the active one.
+
+    ``closed`` is a sentence for new requests: why no model takes them. It is empty while one does, and while
+    the first one is on its way.
+    """
 
     health: EngineHealth
     limits: Mapping[str, Limits] = field(default_factory=dict)
     max_running: int = 1
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,12 @@ class Board:
             health = replace(self._state.health, active=active)
             self._show(State(health, {**self._state.limits, active.name: limits}, max_running))
 
+    def close(self, why: str) -> None:
+        """From now on no model takes new requests; ``why`` is the sentence that they get."""
+        with self._lock:
+            health = replace(self._state.health, active=None)
+            self._show(State(health, max_running=self._state.max_running, closed=why))
+
     def forget(self, model: str) -> None:
         """This model is gone; requests that name it are refused."""
         with self._lock:
@@ -183,6 +202,19 @@ class Board:
         if running != self._state.health.running:
             with self._lock:
                 self._show(replace(self._state, health=replace(self._state.health, running=running)))
+
+    def set_machine(self, machine: MachineInfo) -> None:
+        """What models run on, before anything is measured."""
+        with self._lock:
+            self._show(replace(self._state, health=replace(self._state.health, machine=machine)))
+
+    def set_measured(self, metrics: EngineMetrics, machine: MachineInfo | None) -> None:
+        """What the engine measured; ``machine`` of ``None`` leaves what is known of it as it is."""
+        with self._lock:
+            health = self._state.health
+            machine = machine or health.machine
+            health = replace(health, running=metrics.running, metrics=metrics, machine=machine)
+            self._show(replace(self._state, health=health))
 
     def _show(self, state: State) -> None:
         """Called with the lock held, so that states are told in their order."""

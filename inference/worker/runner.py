@@ -61,10 +61,6 @@ class Runner(Protocol):
         """
         ...
 
-    def memory_bytes(self) -> int:
-        """What the weights and the pages hold."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -106,11 +102,6 @@ class PlainRunner:
             self._kv.scrub(
                 sequence.full_pages[first:], [page for page in sequence.sliding_pages[first:] if page]
             )
-
-    def memory_bytes(self) -> int:
-        """See ``Runner``."""
-        kept = {tensor.data_ptr(): tensor.nbytes for tensor in (*self._kv.keys, *self._kv.values)}
-        return sum(kept.values())
 
     def _read(self, piece: Piece) -> list[Chosen]:
         sequence, end = piece.sequence, piece.start + piece.count

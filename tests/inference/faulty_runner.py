@@ -60,9 +60,6 @@ class FaultyRunner:
     def capture(self) -> None:
         self._real.capture()
 
-    def memory_bytes(self) -> int:
-        return self._real.memory_bytes()
-
     def _launch(self, work: Callable[[], list[Chosen]]) -> Late:
         fault = self._rng.choice(("before", "after", "collect", "numbers")) if self._strikes() else None
         failure = self._rng.choice(ERRORS)()
