@@ -3,7 +3,7 @@
 #   docker run --gpus all -p 7860:7860 -v playground:/data gpt-oss-playground
 FROM python:3.11-slim
 
-# Triton compiles small launchers when the MXFP4 kernels are first used.
+# Triton compiles small launchers when the GPU's kernels are first used.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

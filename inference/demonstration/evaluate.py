@@ -20,6 +20,7 @@ import torch
 import typer
 from transformers import GptOssForCausalLM
 from transformers.utils import logging
+from transformers.utils.quantization_config import Mxfp4Config
 
 from inference.demonstration.dataset import EFFORTS, lexicon
 from inference.demonstration.pack import PACKAGE, unpack
@@ -156,10 +157,15 @@ def table(scores: dict[tuple[str, str], Score]) -> str:
 
 
 def load_model(folder: Path, device: str) -> Any:
-    """The checkpoint as transformers loads it: bfloat16 on a GPU, float32 on a CPU."""
+    """The checkpoint as transformers loads it, unpacked: bfloat16 on a GPU, float32 on a CPU."""
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    model: Any = GptOssForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+    model: Any = GptOssForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        attn_implementation="eager",
+        quantization_config=Mxfp4Config(dequantize=True),  # else it asks for packages that nothing here needs
+    )
     return model.to(device=device, dtype=dtype).eval()
 
 
