@@ -179,7 +179,7 @@ class OpenRequests:
             match report:
                 case State():
                     self._state = report
-                    if report.health.active is not None:
+                    if report.health.active is not None or report.closed:
                         self._trouble = None
                 case Events(events):
                     waiters = [self._pass_on(event) for event in events]

@@ -44,7 +44,7 @@ class Worker:
         self._config = config
         self._metrics = MetricsBuilder()
         self._measured = 0.0
-        self._changed = True
+        self._changed = False
         self._active: EngineCore | None = None
         self._leaving: list[EngineCore] = []
         self._room: MakeRoom | None = None
