@@ -15,7 +15,7 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 from transformers.utils.quantization_config import Mxfp4Config
 
 from inference.demonstration import pack, quantize
-from inference.demonstration.dataset import TokenMap, packed_rows
+from inference.demonstration.dataset import TokenMap, packed_rows, unwritable
 from inference.demonstration.evaluate import load_model, measure
 from inference.demonstration.network import FULL_VOCABULARY, Network, NetworkShape
 from inference.demonstration.train import train_network
@@ -130,9 +130,17 @@ def test_the_training_network_is_gpt_oss(tmp_path: Path) -> None:
     assert difference.median().item() < 1e-5
 
 
+def test_what_cannot_be_written_is_never_taught() -> None:
+    ids = pack.package_ids(pack.PACKAGE)
+    (word,) = HarmonyCodec.load().encode_text(" capital")
+    tokens = TokenMap([token for token in ids if token != word])
+    assert "capital" in unwritable(3, tokens, 400)
+    batch = next(packed_rows(1, tokens, 256, 4))
+    assert (batch.ids.ravel()[batch.wanted[batch.wanted > 0]] < len(tokens.ids)).all()
+
+
 def test_training_learns() -> None:
-    codec = HarmonyCodec.load()
-    ids = sorted({*range(0, 3000), *range(199_990, 201_088), *codec.encode_text("assistant user system")})
+    ids = pack.package_ids(pack.PACKAGE)
     batch = next(packed_rows(1, TokenMap(ids), 256, 2))
     tensors = tuple(torch.from_numpy(a.astype(np.int64)) for a in (batch.ids, batch.positions, batch.wanted))
     network = random_network(len(ids))
