@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -36,29 +36,21 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048)
 BOUND = 1e-2
 Candidates = dict[int, tuple[list[Tile], list[Tile]]]
 
-TILES_16 = [Tile(64, 16, 4, 4), Tile(64, 16, 4, 6), Tile(128, 16, 4, 4), Tile(128, 16, 8, 4)]
-TILES_32 = [Tile(64, 32, 4, stages) for stages in (3, 5)] + [
-    Tile(128, 32, 4, 3), Tile(128, 32, 4, 4), Tile(128, 32, 8, 4)
-]  # fmt: skip
-TILES_64 = [Tile(64, 64, 4, 3), Tile(128, 64, 4, 3), Tile(128, 64, 8, 3)]
-TILES_512 = [*TILES_64[1:], Tile(256, 64, 8, 3), Tile(128, 128, 8, 3)]
-TILES_2048 = [Tile(128, 128, 8, stages) for stages in (2, 3)] + [
-    Tile(256, 128, 8, 3), Tile(128, 128, 4, 2), Tile(256, 64, 8, 3), Tile(128, 256, 8, 2)
-]  # fmt: skip
+SHARED = [Tile(128, 16, 4, 4)]  # words go through shared memory
+DIRECT = [Tile(16, 8, 1, 2), Tile(32, 8, 1, 1), Tile(32, 8, 1, 2), Tile(64, 8, 1, 1)]  # or do not
+SPLIT = [replace(tile, splits=splits) for splits in (1, 2, 4) for tile in DIRECT[:3]]
 # tokens: (tiles of the first product, tiles of the second); the same place in both has equal blocks
 CANDIDATES: Candidates = {
-    1: (
-        [*TILES_16, Tile(64, 16, 4, 8), Tile(32, 16, 2, 5)],
-        [Tile(64, 16, 4, 4, parts) for parts in (1, 2, 4)]
-        + [Tile(128, 16, 4, 4, parts) for parts in (2, 4)]
-        + [Tile(64, 16, 4, 6, 2), Tile(32, 16, 2, 5), Tile(32, 16, 2, 5, 2)],
+    1: ([Tile(64, 16, 4, 4), *DIRECT], [Tile(64, 16, 4, 4, 2), *SPLIT, DIRECT[3]]),
+    2: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
+    4: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
+    8: ([*DIRECT, *SHARED], [*DIRECT, *SHARED]),
+    16: ([*DIRECT, Tile(32, 16, 1, 1), *SHARED], [*DIRECT, Tile(32, 16, 1, 1), *SHARED]),
+    32: (
+        [*DIRECT, Tile(32, 16, 1, 1), *SHARED, Tile(128, 32, 4, 3)],
+        [*DIRECT, Tile(32, 16, 1, 1), *SHARED, Tile(128, 32, 4, 3)],
     ),
-    8: (TILES_16, TILES_16),
-    32: (TILES_32, TILES_32),
-    64: (TILES_64, TILES_64),
-    512: (TILES_512, TILES_512),
-    2048: (TILES_2048, TILES_2048),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tile:
-    """How a product is cut: rows and tokens of a program, warps, chunks on their way, parts of the sum."""
+    """How a product is cut: rows and tokens of a program, warps, chunks on their way, parts of the sum.
+
+    Programs of one warp read the weights straight into registers.
+    """
 
     rows: int
     tokens: int
     warps: int
     stages: int
     splits: int = 1
+
+    @property
+    def direct(self) -> int:
+        """For how many chunks a program of one warp asks before it needs them; 0 for other programs."""
+        return self.stages if self.warps == 1 else 0
 
 
 @dataclass(frozen=True)

@@ -18,123 +18,9 @@ from triton.language import constexpr, tensor
 from triton.runtime.jit import JITFunction
 
 from inference.worker.kernels.expert_plans import MOST_SPLITS, SPLIT_TOKENS, Plan, Tile, plan_for
-from inference.worker.kernels.mxfp4 import TILE_ROWS, Mxfp4Experts
+from inference.worker.kernels.expert_product import product, product_direct
+from inference.worker.kernels.mxfp4 import Mxfp4Experts
 from inference.worker.kernels.routing import Routing, route
-
-R = constexpr(TILE_ROWS)
-
-# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the fourth weight
-# of a word stands in the bits that the other three leave. The product is exact, subnormal numbers included;
-# a product plus -0 is the one form that every GPU with bfloat16 has, and newer ones make a product of it.
-_DECODE = constexpr("""{
-.reg .b32 a, b, c, z;
-mov.b32 z, 0x80008000;
-and.b32 a, $4, 0x81C081C0;
-fma.rn.bf16x2 $0, a, $5, z;
-shl.b32 a, $4, 3;
-and.b32 a, a, 0x81C081C0;
-fma.rn.bf16x2 $1, a, $6, z;
-shl.b32 a, $4, 6;
-and.b32 a, a, 0x81C081C0;
-fma.rn.bf16x2 $2, a, $7, z;
-shl.b32 a, $4, 1;
-and.b32 a, a, 0x80008000;
-shr.b32 b, $4, 3;
-and.b32 b, b, 0x01800180;
-shr.b32 c, $4, 7;
-and.b32 c, c, 0x00400040;
-or.b32 a, a, b;
-or.b32 a, a, c;
-fma.rn.bf16x2 $3, a, $8, z;
-}""")
-
-
-@triton.jit
-def _scale(fields: tensor, like: tensor, SHIFT: constexpr) -> tensor:
-    """One of a row's four scales as bfloat16 bits, for every word of the row."""
-    bits = ((fields >> SHIFT) & 255) << 7
-    return tl.broadcast_to(bits.to(tl.int16)[:, None], like.shape)
-
-
-@triton.jit
-def _weight(bits: tensor, scale: tensor) -> tensor:
-    """The same decoding in plain operations for the interpreter: float32, bfloat16's bits on top."""
-    weight = ((bits & 0x81C0) << 16).to(tl.float32, bitcast=True)
-    return (weight * ((scale.to(tl.int32) & 0xFFFF) << 16).to(tl.float32, bitcast=True)).to(tl.bfloat16)
-
-
-@triton.jit
-def _decode(words: tensor, fields: tensor, NATIVE: constexpr) -> tensor:
-    """Words [rows, words] and scales [rows] to four weights bf16 [rows, words] each."""
-    s0 = _scale(fields, words, 0)
-    s1 = _scale(fields, words, 8)
-    s2 = _scale(fields, words, 16)
-    s3 = _scale(fields, words, 24)
-    if NATIVE:
-        return tl.inline_asm_elementwise(
-            _DECODE,
-            "=&r,=&r,=&r,=&r,r,r,r,r,r",
-            [words, s0, s1, s2, s3],
-            dtype=(tl.bfloat16, tl.bfloat16, tl.bfloat16, tl.bfloat16),
-            is_pure=True,
-            pack=2,
-        )
-    w = words.to(tl.int32)
-    last = ((w << 1) & 0x8000) | ((w >> 3) & 0x0180) | ((w >> 7) & 0x0040)
-    return _weight(w, s0), _weight(w << 3, s1), _weight(w << 6, s2), _weight(last, s3)
-
-
-@triton.jit
-def _load_words(
-    words_ptr: tensor, scales_ptr: tensor, inside: tensor, chunk: tensor, WORDS: constexpr
-) -> tensor:
-    """Words [rows, WORDS] and scales [rows] of one chunk."""
-    words = tl.load(words_ptr + chunk * (R * 32) + inside * WORDS + tl.arange(0, WORDS)[None, :])
-    return words, tl.load(scales_ptr + chunk * R)
-
-
-@triton.jit
-def _load_x(x_ptr: tensor, mask: tensor, chunk: tensor, COLUMNS: constexpr, WORDS: constexpr) -> tensor:
-    """The columns of one chunk of x, [tokens, 4 * WORDS]."""
-    column = chunk * 128 + tl.arange(0, 4 * WORDS)[None, :]
-    return tl.load(x_ptr + column, mask if COLUMNS % 64 == 0 else mask & (column < COLUMNS), other=0.0)
-
-
-@triton.jit
-def _add_chunk(acc: tensor, words: tensor, fields: tensor, x: tensor, NATIVE: constexpr) -> tensor:
-    """Add one chunk's products to ``acc``."""
-    w0, w1, w2, w3 = _decode(words, fields, NATIVE)
-    # one after the other along the columns: in the registers of the tensor cores' operand nothing moves
-    weights = tl.join(tl.join(w0, w2), tl.join(w1, w3)).permute(0, 2, 3, 1)
-    return tl.dot(weights.reshape(words.shape[0], 4 * words.shape[1]), x.T, acc)
-
-
-@triton.jit
-def _product(
-    words_ptr: tensor, scales_ptr: tensor, x_ptr: tensor, expert: tensor, row: tensor, source: tensor,
-    mask: tensor, split: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr,
-    BN: constexpr, NATIVE: constexpr,
-) -> tensor:  # fmt: skip
-    """fp32 [BM, BN]: the rows ``row`` of an expert's matrix by the rows ``source`` of x.
-
-    Of x only where ``mask`` [BN]. ``split`` of SPLITS names the part of the chunks that is added.
-    """
-    STORED: constexpr = (COLUMNS + 63) // 64 * 64
-    FULL: constexpr = STORED // 128
-    CHUNKS: constexpr = (STORED + 127) // 128
-    words_ptr += expert.to(tl.int64) * (ROWS * STORED // 4) + (row // R * (R * STORED // 4))[:, None]
-    scales_ptr += expert.to(tl.int64) * (ROWS * CHUNKS) + row // R * (R * CHUNKS) + row % R
-    x_ptr += source.to(tl.int64)[:, None] * COLUMNS
-    inside, mask = (row % R)[:, None], mask[:, None]
-    acc = tl.zeros((BM, BN), tl.float32)
-    if CHUNKS > FULL:  # the rest is asked for first and added last: its way from memory is long
-        rest, rest_fields = _load_words(words_ptr, scales_ptr, inside, FULL, 16)
-    for chunk in range(FULL * split // SPLITS, FULL * (split + 1) // SPLITS):
-        words, fields = _load_words(words_ptr, scales_ptr, inside, chunk, 32)
-        acc = _add_chunk(acc, words, fields, _load_x(x_ptr, mask, chunk, COLUMNS, 32), NATIVE)
-    if CHUNKS > FULL and split == SPLITS - 1:
-        acc = _add_chunk(acc, rest, rest_fields, _load_x(x_ptr, mask, FULL, COLUMNS, 16), NATIVE)
-    return acc
 
 
 @triton.jit
@@ -142,7 +28,7 @@ def gate_up_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     limit: tensor, alpha: tensor, TOP_K: constexpr, ROWS: constexpr, COLUMNS: constexpr, BM: constexpr,
-    BN: constexpr, NATIVE: constexpr,
+    BN: constexpr, DEPTH: constexpr, NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[place of the pair, ROWS / 2] = activation(W x + bias), for a tile of rows and a block of pairs."""
     entry = table_ptr + tl.program_id(1) * 4
@@ -155,9 +41,15 @@ def gate_up_kernel(
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     bias = tl.load(bias_ptr + expert * ROWS + within)
-    acc = _product(
-        words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, NATIVE
-    )
+    if DEPTH > 0:
+        acc = product_direct(
+            words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, DEPTH,
+            NATIVE,
+        )  # fmt: skip
+    else:
+        acc = product(
+            words_ptr, scales_ptr, x_ptr, expert, within, token, mask, 0, ROWS, COLUMNS, 1, BM, BN, NATIVE
+        )
     acc += bias.to(tl.float32)[:, None]
     # eight rows of gate, the same eight of up: both stand in the same thread
     gate, up = tl.split(acc.reshape(BM // 16, 2, 8, BN).permute(0, 2, 3, 1))
@@ -174,7 +66,7 @@ def down_kernel(
     x_ptr: tensor, words_ptr: tensor, scales_ptr: tensor, bias_ptr: tensor, pairs_ptr: tensor,
     table_ptr: tensor, out_ptr: tensor,
     pairs: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr, BN: constexpr,
-    NATIVE: constexpr,
+    DEPTH: constexpr, NATIVE: constexpr,
 ) -> None:  # fmt: skip
     """out[split, pair, ROWS] fp32 = W x (+ bias in the last split) for the sorted pairs' activations x."""
     entry = table_ptr + tl.program_id(1) * 4
@@ -188,10 +80,16 @@ def down_kernel(
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     within = tl.minimum(row, ROWS - 1) if ROWS % BM else row
     bias = tl.load(bias_ptr + expert * ROWS + within)
-    acc = _product(
-        words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS, BM,
-        BN, NATIVE,
-    )  # fmt: skip
+    if DEPTH > 0:
+        acc = product_direct(
+            words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS,
+            BM, BN, DEPTH, NATIVE,
+        )  # fmt: skip
+    else:
+        acc = product(
+            words_ptr, scales_ptr, x_ptr, expert, within, first + place, mask, split, ROWS, COLUMNS, SPLITS,
+            BM, BN, NATIVE,
+        )  # fmt: skip
     if split == SPLITS - 1:
         acc += bias.to(tl.float32)[:, None]
     out_ptr += (split * pairs + pair).to(tl.int64)[None, :] * ROWS + row[:, None]
@@ -283,7 +181,7 @@ def launch_gate_up(x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks:
     gate_up_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks)](
         x, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table, workspace.activations,
         layer.limit, layer.alpha, workspace.top_k, matrix.rows, matrix.columns, tile.rows, tile.tokens,
-        NATIVE, num_warps=tile.warps, num_stages=tile.stages,
+        tile.direct, NATIVE, num_warps=tile.warps, num_stages=1 if tile.direct else tile.stages,
     )  # fmt: skip
 
 
@@ -292,8 +190,8 @@ def launch_down(pairs: int, layer: Mxfp4Experts, workspace: Workspace, blocks: i
     matrix, routing = layer.down, workspace.routing
     down_kernel[(triton.cdiv(matrix.rows, tile.rows), blocks, tile.splits)](
         workspace.activations, matrix.words, matrix.scales, matrix.bias, routing.pairs, routing.table,
-        workspace.partial, pairs, matrix.rows, matrix.columns, tile.splits, tile.rows, tile.tokens, NATIVE,
-        num_warps=tile.warps, num_stages=tile.stages,
+        workspace.partial, pairs, matrix.rows, matrix.columns, tile.splits, tile.rows, tile.tokens,
+        tile.direct, NATIVE, num_warps=tile.warps, num_stages=1 if tile.direct else tile.stages,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from triton.language import constexpr, tensor
 
 TOKENS = 64  # tokens that one program routes
+SMALLEST = 8  # pairs of the smallest block
 LOWEST = constexpr(-3.0e38)  # stands for a logit that is no number, above those of experts taken already
 
 
@@ -145,7 +146,7 @@ class Routing:
         return cls(
             torch.empty(tokens, top_k, dtype=torch.float32, device=device),
             torch.empty(tokens * top_k, dtype=torch.int32, device=device),
-            torch.empty(most_blocks(tokens, experts, top_k, 16), 4, dtype=torch.int32, device=device),
+            torch.empty(most_blocks(tokens, experts, top_k, SMALLEST), 4, dtype=torch.int32, device=device),
             torch.empty(tokens, wide, dtype=torch.int8, device=device),
             torch.empty(triton.cdiv(tokens, TOKENS), wide, dtype=torch.int32, device=device),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,6 +63,17 @@ def test_sizes_need_only_be_multiples_of_32(hidden: int, intermediate: int, spli
     plan = Plan(Tile(128, 16, 4, 3), Tile(64, 16, 4, 3, splits))
     out = _forward(x, logits, 2, None, checkpoint.packed(), plan=plan)
     assert relative_error(out, reference(x, logits, 2, None, checkpoint)) < TOLERANCE
+
+
+@pytest.mark.parametrize(("hidden", "intermediate"), [(160, 96), (96, 288)])
+@pytest.mark.parametrize("tile", [Tile(64, 8, 1, 1), Tile(32, 16, 1, 2, 2)])
+def test_programs_of_one_warp_compute_the_same(hidden: int, intermediate: int, tile: Tile) -> None:
+    checkpoint = random_checkpoint(4, hidden, intermediate)
+    x, logits, residual = _inputs(11, hidden, 4)
+    logits[:9, 1] += 100  # more than a block of eight
+    plan = Plan(replace(tile, splits=1), tile)
+    out = _forward(x, logits, 2, residual, checkpoint.packed(), plan=plan)
+    assert relative_error(out, reference(x, logits, 2, residual, checkpoint)) < TOLERANCE
 
 
 @pytest.mark.parametrize("tokens", [5, 70])
