@@ -47,15 +47,14 @@ class Machine:
             return _gpu_memory(self.device)[1]
         return min([int(psutil.virtual_memory().total), *(limit for limit, _taken in _container())])
 
-    def free_alone(self, weight_bytes: int) -> int:
-        """What would be free without the models in use, whose weights take ``weight_bytes``.
+    def free_alone(self, held_bytes: int) -> int:
+        """What would be free without the models in use, which hold so many bytes.
 
-        On a GPU all of torch's memory is theirs. On a CPU their pages are not counted: most of them were
-        never touched, and take nothing.
+        On a GPU it is all that torch holds, work space and recorded graphs included.
         """
         if self.is_gpu:
             return self.free_bytes() + torch.cuda.memory_reserved(self.device)
-        return min(self.free_bytes() + weight_bytes, self.total_bytes())
+        return min(self.free_bytes() + held_bytes, self.total_bytes())
 
     def gpu_memory(self) -> tuple[int, int]:
         """Bytes in use, by whomever, and all bytes of the GPU; 0 and 0 without one."""
@@ -64,10 +63,10 @@ class Machine:
         free, total = _gpu_memory(self.device)
         return total - free, total
 
-    def info(self, weight_bytes: int = 0) -> MachineInfo:
-        """For the web side, while models of so many bytes are loaded."""
+    def info(self, held_bytes: int = 0) -> MachineInfo:
+        """For the web side, while models are loaded that hold so many bytes."""
         name = torch.cuda.get_device_name(self.device) if self.is_gpu else _cpu_name()
-        free = self.free_alone(weight_bytes)
+        free = self.free_alone(held_bytes)
         return MachineInfo(self.device.type, name, self.total_bytes(), free, self.native_mxfp4)
 
 

@@ -51,7 +51,7 @@ class InUse:
     """The model that was delivered last."""
 
     source: ModelSource
-    weight_bytes: int
+    held_bytes: int
 
 
 class Loader:
@@ -138,7 +138,7 @@ class Loader:
         return catalog.choose_auto(free, machine.native_mxfp4)
 
     def _loaded_bytes(self) -> int:
-        return 0 if self._in_use is None else self._in_use.weight_bytes
+        return 0 if self._in_use is None else self._in_use.held_bytes
 
     def _unload(self, shown: ModelStatus) -> None:
         """Give up the model in use, and load no other."""
@@ -183,7 +183,7 @@ class Loader:
     ) -> None:
         """Fetch and load, and give the model to the worker; ``show`` is told each step."""
         ready = ModelReady(self._make(source, machine, show), meanwhile)
-        self._in_use, self._given_up = InUse(source, ready.model.weight_bytes), None
+        self._in_use, self._given_up = InUse(source, ready.model.held_bytes), None
         self._deliver(ready)
 
     def _make(

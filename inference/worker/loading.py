@@ -14,7 +14,7 @@ from transformers import GptOssForCausalLM
 from inference.catalog import fits, gigabytes
 from inference.errors import ModelLoadError
 from inference.types import GenerationRequest, ModelStage, ModelStatus, SamplingParams
-from inference.worker.capacity import Capacity, plan_capacity
+from inference.worker.capacity import Capacity, page_bytes, plan_capacity
 from inference.worker.checkpoint import Checkpoint
 from inference.worker.core import EngineCore
 from inference.worker.device import Machine
@@ -90,9 +90,7 @@ def make_plan(checkpoint: Checkpoint, machine: Machine, free: int | None = None)
     raise ModelLoadError(f"{why}, and {gigabytes(free)} are free.", "not_enough_memory")
 
 
-def fits_beside(
-    checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, loaded_weight_bytes: int
-) -> bool:
+def fits_beside(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, loaded_bytes: int) -> bool:
     """Whether the model, which was checked, gets beside the loaded ones nearly what it would get alone.
 
     That is the same number type, and at least nine tenths of the context.
@@ -107,7 +105,7 @@ def fits_beside(
         left = free - checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
         return plan, _room(shape, left, plan, machine, engine).context_length
 
-    alone, longest = foresee(machine.free_alone(loaded_weight_bytes))
+    alone, longest = foresee(machine.free_alone(loaded_bytes))
     try:
         beside, context = foresee(machine.free_bytes())
     except ModelLoadError:
@@ -221,7 +219,9 @@ def _wrap(
         chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not engine.reproducible else None,
         # One prompt at a time is always cut and rounded alike.
         max_pieces=None if plan.native_mxfp4 and not engine.reproducible else 1,
-        weight_bytes=checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4),
+        held_bytes=checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
+        + room.full * page_bytes(shape, None, plan.dtype.itemsize)
+        + room.sliding * page_bytes(shape, shape.window, plan.dtype.itemsize),
     )
 
 

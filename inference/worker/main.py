@@ -192,6 +192,6 @@ class Worker:
             memory_used=used,
             memory_total=total,
         )
-        loaded = sum(core.model.weight_bytes for core in cores)
+        loaded = sum(core.model.held_bytes for core in cores)
         self._board.set_measured(metrics, machine.info(loaded) if machine is not None else None)
         self._measured, self._changed = time.monotonic(), False

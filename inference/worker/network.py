@@ -12,7 +12,7 @@ from inference.worker.runner import Runner
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A model that is ready to answer; its weights take ``weight_bytes``.
+    """A model that is ready to answer; its weights and pages take ``held_bytes``.
 
     At most ``max_running`` requests run at once. A step reads at most ``chunk_tokens`` prompt tokens
     (``chunk_beside`` while replies are written), in at most ``max_pieces`` pieces (``None``: as many as there
@@ -27,4 +27,4 @@ class LoadedModel:
     chunk_tokens: int
     chunk_beside: int | None = None
     max_pieces: int | None = None
-    weight_bytes: int = 0
+    held_bytes: int = 0
