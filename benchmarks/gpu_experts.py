@@ -37,7 +37,7 @@ BOUND = 1e-2
 Candidates = dict[int, tuple[list[Tile], list[Tile]]]
 
 SHARED = [Tile(128, 16, 4, 4)]  # words go through shared memory
-DIRECT = [Tile(16, 8, 1, 2), Tile(32, 8, 1, 1), Tile(32, 8, 1, 2), Tile(64, 8, 1, 1)]  # or do not
+DIRECT = [Tile(16, 8, 1, 3), Tile(32, 8, 1, 2), Tile(32, 8, 1, 3), Tile(64, 8, 1, 2)]  # or do not
 SPLIT = [replace(tile, splits=splits) for splits in (1, 2, 4) for tile in DIRECT[:3]]
 # tokens: (tiles of the first product, tiles of the second); the same place in both has equal blocks
 CANDIDATES: Candidates = {
@@ -45,10 +45,10 @@ CANDIDATES: Candidates = {
     2: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
     4: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
     8: ([*DIRECT, *SHARED], [*DIRECT, *SHARED]),
-    16: ([*DIRECT, Tile(32, 16, 1, 1), *SHARED], [*DIRECT, Tile(32, 16, 1, 1), *SHARED]),
+    16: ([*DIRECT, Tile(32, 16, 1, 2), *SHARED], [*DIRECT, Tile(32, 16, 1, 2), *SHARED]),
     32: (
-        [*DIRECT, Tile(32, 16, 1, 1), *SHARED, Tile(128, 32, 4, 3)],
-        [*DIRECT, Tile(32, 16, 1, 1), *SHARED, Tile(128, 32, 4, 3)],
+        [*DIRECT, Tile(32, 16, 1, 2), *SHARED, Tile(128, 32, 4, 3)],
+        [*DIRECT, Tile(32, 16, 1, 2), *SHARED, Tile(128, 32, 4, 3)],
     ),
 }
 

@@ -166,6 +166,19 @@ def _add_apart(
 
 
 @triton.jit
+def _turn(
+    acc: tensor, words: tensor, fields: tensor, x: tensor, words_ptr: tensor, scales_ptr: tensor,
+    x_ptr: tensor, inside: tensor, mask: tensor, chunk: tensor, end: tensor, ahead: tensor,
+    COLUMNS: constexpr, BM: constexpr, BN: constexpr, NATIVE: constexpr,
+) -> tensor:  # fmt: skip
+    """Add what has arrived, and ask for the chunk ``ahead`` in its place: no register need be copied."""
+    fields = tl.where(chunk < end, fields, 0)  # a scale of zero
+    acc = _add_apart(acc, words, fields, x, BM, BN, NATIVE)
+    words, fields, x = _load_apart(words_ptr, scales_ptr, x_ptr, inside, mask, ahead, COLUMNS)
+    return acc, words, fields, x
+
+
+@triton.jit
 def product_direct(
     words_ptr: tensor, scales_ptr: tensor, x_ptr: tensor, expert: tensor, row: tensor, source: tensor,
     mask: tensor, split: tensor, ROWS: constexpr, COLUMNS: constexpr, SPLITS: constexpr, BM: constexpr,
@@ -173,7 +186,7 @@ def product_direct(
 ) -> tensor:  # fmt: skip
     """The same as ``product`` for a program of one warp: words go straight to the lanes that multiply them.
 
-    DEPTH (1 or 2): for how many chunks the program asks before it needs them.
+    DEPTH (2 or 3): for how many chunks the program asks before it needs them.
     """
     STORED: constexpr = (COLUMNS + 63) // 64 * 64
     FULL: constexpr = STORED // 128
@@ -187,21 +200,29 @@ def product_direct(
     acc = tl.zeros((BM, BN), tl.float32)
     begin, end = FULL * split // SPLITS, FULL * (split + 1) // SPLITS
     if FULL > 0:
+        last = FULL - 1
         words, fields, x = _load_apart(words_ptr, scales_apart, x_apart, inside, mask_apart, begin, COLUMNS)
-        if DEPTH == 2:
-            words_2, fields_2, x_2 = _load_apart(
-                words_ptr, scales_apart, x_apart, inside, mask_apart, tl.minimum(begin + 1, FULL - 1), COLUMNS
-            )
-        for chunk in tl.range(begin, end, num_stages=1):
+        words_2, fields_2, x_2 = _load_apart(
+            words_ptr, scales_apart, x_apart, inside, mask_apart, tl.minimum(begin + 1, last), COLUMNS
+        )
+        if DEPTH == 3:
             words_3, fields_3, x_3 = _load_apart(
-                words_ptr, scales_apart, x_apart, inside, mask_apart, tl.minimum(chunk + DEPTH, FULL - 1),
-                COLUMNS,
+                words_ptr, scales_apart, x_apart, inside, mask_apart, tl.minimum(begin + 2, last), COLUMNS
+            )
+        for chunk in tl.range(begin, end, DEPTH, num_stages=1):
+            acc, words, fields, x = _turn(
+                acc, words, fields, x, words_ptr, scales_apart, x_apart, inside, mask_apart, chunk, end,
+                tl.minimum(chunk + DEPTH, last), COLUMNS, BM, BN, NATIVE,
             )  # fmt: skip
-            acc = _add_apart(acc, words, fields, x, BM, BN, NATIVE)
-            if DEPTH == 2:
-                words, fields, x, words_2, fields_2, x_2 = words_2, fields_2, x_2, words_3, fields_3, x_3
-            else:
-                words, fields, x = words_3, fields_3, x_3
+            acc, words_2, fields_2, x_2 = _turn(
+                acc, words_2, fields_2, x_2, words_ptr, scales_apart, x_apart, inside, mask_apart, chunk + 1,
+                end, tl.minimum(chunk + 1 + DEPTH, last), COLUMNS, BM, BN, NATIVE,
+            )  # fmt: skip
+            if DEPTH == 3:
+                acc, words_3, fields_3, x_3 = _turn(
+                    acc, words_3, fields_3, x_3, words_ptr, scales_apart, x_apart, inside, mask_apart,
+                    chunk + 2, end, tl.minimum(chunk + 2 + DEPTH, last), COLUMNS, BM, BN, NATIVE,
+                )  # fmt: skip
     if CHUNKS > FULL and split == SPLITS - 1:
         rest, rest_fields = _load_words(words_ptr, scales_ptr, inside, FULL, 16)
         rest_x = _load_x(x_ptr + source[:, None], mask[:, None], FULL, COLUMNS, 16)

@@ -65,8 +65,8 @@ def test_sizes_need_only_be_multiples_of_32(hidden: int, intermediate: int, spli
     assert relative_error(out, reference(x, logits, 2, None, checkpoint)) < TOLERANCE
 
 
-@pytest.mark.parametrize(("hidden", "intermediate"), [(160, 96), (96, 288)])
-@pytest.mark.parametrize("tile", [Tile(64, 8, 1, 1), Tile(32, 16, 1, 2, 2)])
+@pytest.mark.parametrize(("hidden", "intermediate"), [(160, 96), (96, 544)])
+@pytest.mark.parametrize("tile", [Tile(64, 8, 1, 2), Tile(32, 16, 1, 3, 2)])
 def test_programs_of_one_warp_compute_the_same(hidden: int, intermediate: int, tile: Tile) -> None:
     checkpoint = random_checkpoint(4, hidden, intermediate)
     x, logits, residual = _inputs(11, hidden, 4)
