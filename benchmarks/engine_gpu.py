@@ -103,11 +103,11 @@ def random_weights(shape: Shape, device: torch.device) -> Weights:
     )
 
 
-def make_model(weights: Weights, *, reproducible: bool = False, overlap: bool = False) -> LoadedModel:
+def make_model(weights: Weights, *, reproducible: bool = False) -> LoadedModel:
     """The model as the loader would put it together."""
     shape, device = weights.shape, weights.embedding.device
     room = plan_capacity(shape, 20 * GIB, 2, SLOTS, CHUNK)
-    network = GpuNetwork(weights, room.context_length + 1, CHUNK, overlap=overlap)
+    network = GpuNetwork(weights, room.context_length + 1, CHUNK)
     pages = GpuPages.empty(shape, room.full, room.sliding, device)
     runner = GpuRunner(network, pages, SLOTS, room.context_length, reproducible=reproducible)
     status = ModelStatus("random", ModelStage.READY)
@@ -251,9 +251,6 @@ def main(
     repeats: Annotated[int, typer.Option(help="Runs of each row; the median counts.")] = 3,
     with_profile: Annotated[bool, typer.Option("--profile", help="Also list the kernels of a step.")] = False,
     reproducible: Annotated[bool, typer.Option(help="Also measure the reproducible mode.")] = True,
-    overlap: Annotated[
-        bool, typer.Option(help="Also try kernels that start before the last has ended.")
-    ] = False,
     demo: Annotated[Path | None, typer.Option(help="A checkpoint folder to check exactness on.")] = None,
 ) -> None:
     """Print the tables of docs/performance.md."""
@@ -271,13 +268,6 @@ def main(
         with section("profile"):
             for streams in (1, 8, 32):
                 profile(model, streams)
-    if overlap:
-        del model
-        with section("overlap"):
-            model = make_model(weights, overlap=True)
-            for streams in (1, 8, 32):
-                rates = [run(model, streams, 128, 256)[0] for _ in range(repeats)]
-                print(f"{streams}: {statistics.median(rates):,.0f}")
     if reproducible:
         del model
         with section("reproducible"):

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu_timing import BYTES_PER_US, FLOPS_PER_US, Bench, copies, relative_error
-from inference.worker.kernels.attention_decode import DecodeConfig, decode_attention, decode_workspace
+from inference.worker.kernels.attention_decode import (
+    DecodeConfig,
+    DecodeWorkspace,
+    decode_attention,
+    decode_workspace,
+)
 from inference.worker.kernels.attention_prefill import PrefillConfig, prefill_attention, prefill_blocks
 from inference.worker.kernels.fused import rotary_store
 
@@ -104,26 +109,25 @@ def decode_case(
 ) -> None:
     layers, (cos, sin) = Layers(rows, length, 1, window), angles()
     position = torch.full((rows + 1,), length, dtype=torch.int32, device="cuda")
-    workspace = decode_workspace(rows, HEADS, KV_HEADS, SIZE, "cuda", shares=64)
     floor = rows * min(length, window or length) * KEY_BYTES / BYTES_PER_US
 
-    def launch(layer: int, config: DecodeConfig, *, overlap: bool) -> None:
+    def launch(layer: int, config: DecodeConfig, workspace: DecodeWorkspace) -> None:
         decode_attention(
             *(layers.qkv[layer], cos, sin, layers.k, layers.v, layers.tables[layer], layers.slots, position),
             *(layers.sinks, window, layers.out, workspace),
-            overlap=overlap,
             config=config,
         )
 
-    for config, overlap in [(config, False) for config in configs] + [(configs[0], True)]:
+    for config in configs:
+        workspace = decode_workspace(rows, HEADS, KV_HEADS, SIZE, "cuda", config=config)
         layers.out.fill_(math.nan)
-        launch(0, config, overlap=overlap)
+        launch(0, config, workspace)
         error = decode_error(layers, cos, sin)
-        name = f"decode B{rows} {length} {'window ' if window else ''}{short(config)}{' overlap' * overlap}"
+        name = f"decode B{rows} {length} {'window ' if window else ''}{short(config)}"
         if not error < 1e-2:
             bench.wrong += 1
             print(f"WRONG {name}: relative error {error:.2e}")
-        launches = [partial(launch, layer, config, overlap=overlap) for layer in range(layers.count)]
+        launches = [partial(launch, layer, config, workspace) for layer in range(layers.count)]
         bench.time(name, launches, floor, f"error {error:.1e}")
 
 

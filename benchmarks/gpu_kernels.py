@@ -24,7 +24,7 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "window": gpu_attention.window,
     "prefill": gpu_attention.prefill,
     "sample": gpu_sample.run,
-    **{f"linear-{name}": section for name, section in gpu_linear.SECTIONS.items()},
+    "linear": gpu_linear.linear,
     "small": gpu_linear.small,
 }
 

@@ -11,25 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.gpu_timing import BYTES_PER_US, Bench, copies
-from inference.worker.kernels.fused import add_rms_norm, rms_norm
-from inference.worker.kernels.linear import LinearConfig, linear, linear_workspace, norm_router
+from inference.worker.kernels.fused import add_rms_norm, mark_broken, rms_norm
+from inference.worker.kernels.linear import (
+    LinearConfig,
+    add_linear,
+    linear_workspace,
+    norm_router,
+    row_linear,
+)
 
 HIDDEN, EPS = 2880, 1e-5
 ROWS = (1, 8, 32)
-SHAPES = {"qkv": (2880, 5120), "o": (4096, 2880), "head": (2880, 201_088)}
-VECTORS = (
-    LinearConfig(8, 1024, stages=1, vector=True),
-    LinearConfig(8, 512, stages=1, vector=True),
-    LinearConfig(4, 1024, stages=1, vector=True),
-    LinearConfig(16, 512, stages=1, warps=8, vector=True),
-)
-TILES = {
-    "qkv": (LinearConfig(32, 128), LinearConfig(32, 128, shares=2), LinearConfig(16, 256, warps=2),
-            LinearConfig(32, 128, stages=6)),
-    "o": (LinearConfig(32, 128), LinearConfig(32, 128, shares=2), LinearConfig(32, 128, shares=4),
-          LinearConfig(16, 256, warps=2)),
-    "head": (LinearConfig(64, 128), LinearConfig(128, 64, stages=5), LinearConfig(32, 128)),
-}  # fmt: skip
+SHAPES = {"qkv": (2880, 5120), "o": (4096, 2880)}
+ROW_CONFIGS = (
+    LinearConfig(8, 1024), LinearConfig(8, 512), LinearConfig(4, 1024), LinearConfig(16, 512, warps=8),
+)  # fmt: skip
+TILES_CONFIGS = (
+    LinearConfig(32, 128, shares=4, stages=4), LinearConfig(32, 128, shares=2, stages=4),
+    LinearConfig(32, 128, stages=4), LinearConfig(16, 256, shares=4, warps=2, stages=4),
+)  # fmt: skip
 
 
 def bfloat(*shape: int, scale: float = 1.0) -> Tensor:
@@ -42,60 +42,69 @@ def norm_of(x: Tensor, gain: Tensor) -> Tensor:
 
 
 def short(config: LinearConfig) -> str:
-    kind = "vector" if config.vector else f"tiles shares={config.shares}"
-    return f"{kind} {config.columns}x{config.inner} warps={config.warps} stages={config.stages}"
-
-
-def shape_case(bench: Bench, name: str, rows: int) -> None:
-    """One layer as the decode step has it: q/k/v with the norm before it, the output with the residual."""
-    inner, columns = SHAPES[name]
-    weights = [bfloat(columns, inner, scale=inner**-0.5) for _ in range(copies(inner * columns * 2))]
-    x, gain = bfloat(rows, inner), bfloat(inner)
-    bias = None if name == "head" else bfloat(columns)
-    residual = bfloat(rows, columns) if name == "o" else None
-    norm = None if name == "o" else (gain, EPS)
-    out, workspace = torch.empty_like(bfloat(rows, columns)), linear_workspace("cuda")
-    floor = inner * columns * 2 / BYTES_PER_US
-    source = norm_of(x, gain) if norm else x.float()
-    expected = source @ weights[0].float().T
-    expected = (
-        expected + (0 if bias is None else bias.float()) + (0 if residual is None else residual.float())
+    return (
+        f"{config.columns}x{config.inner} shares={config.shares} warps={config.warps} stages={config.stages}"
     )
-    chosen = (*(VECTORS if rows == 1 else ()), *TILES[name])
-    both = [(chosen[0], True), (TILES[name][0], True)]
-    for config, overlap in [*((config, False) for config in chosen), *dict.fromkeys(both)]:
+
+
+def library(bench: Bench, name: str, rows: int) -> None:
+    """What the vendor's library takes for the product alone; the engine leaves all other shapes to it."""
+    inner, columns = SHAPES[name]
+    weights = layers(inner, columns)
+    x, bias = bfloat(rows, inner), bfloat(columns)
+    launches = [partial(F.linear, x, weight, bias) for weight in weights]
+    bench.time(f"{name} T{rows} F.linear alone", launches, inner * columns * 2 / BYTES_PER_US)
+
+
+def layers(inner: int, columns: int) -> list[Tensor]:
+    """The weights of so many layers that the cache does not hold them."""
+    return [bfloat(columns, inner, scale=inner**-0.5) for _ in range(copies(inner * columns * 2))]
+
+
+def one_row(bench: Bench, name: str) -> None:
+    """A layer of a decode step of one row: q/k/v with the norm before it, the output with the residual."""
+    inner, columns = SHAPES[name]
+    weights = layers(inner, columns)
+    x, gain, bias, residual = bfloat(1, inner), bfloat(inner), bfloat(columns), bfloat(1, columns)
+    norm, added = ((gain, EPS), None) if name == "qkv" else (None, residual)
+    source = x.float() if norm is None else norm_of(x, gain)
+    expected = source @ weights[0].float().T + bias.float() + (0 if added is None else added.float())
+    out = torch.empty_like(residual)
+    for config in ROW_CONFIGS:
         launches: list[Callable[[], object]] = [
-            partial(
-                linear,
-                *(x, weight, bias, out, workspace),
-                residual=residual,
-                norm=norm,
-                overlap=overlap,
-                config=config,
-            )
+            partial(row_linear, x, weight, bias, out, norm=norm, residual=added, config=config)
             for weight in weights
         ]
         out.fill_(math.nan)
         launches[0]()
-        title = f"{name} T{rows} {short(config)}{' overlap' * overlap}"
-        bench.check(title, out, expected)
-        bench.time(title, launches, floor)
-    bench.time(
-        f"{name} T{rows} F.linear alone", [partial(F.linear, x, weight, bias) for weight in weights], floor
-    )
+        bench.check(f"{name} T1 {short(config)}", out, expected)
+        bench.time(f"{name} T1 {short(config)}", launches, inner * columns * 2 / BYTES_PER_US)
+    library(bench, name, 1)
 
 
-def section(name: str) -> Callable[[Bench], None]:
-    """The section of one shape."""
+def some_rows(bench: Bench, rows: int) -> None:
+    """The output projection of a decode step of more rows, added to the residual."""
+    inner, columns = SHAPES["o"]
+    weights = layers(inner, columns)
+    x, bias = bfloat(rows, inner), bfloat(columns)
+    for config in TILES_CONFIGS:
+        residual, workspace = bfloat(rows, columns), linear_workspace(columns, "cuda", config=config)
+        expected = x.float() @ weights[0].float().T + bias.float() + residual.float()
+        launches: list[Callable[[], object]] = [
+            partial(add_linear, x, weight, bias, residual, workspace, config=config) for weight in weights
+        ]
+        launches[0]()
+        bench.check(f"o T{rows} {short(config)}", residual, expected)
+        bench.time(f"o T{rows} {short(config)}", launches, inner * columns * 2 / BYTES_PER_US)
+    library(bench, "o", rows)
 
-    def run(bench: Bench) -> None:
-        for rows in ROWS:
-            shape_case(bench, name, rows)
 
-    return run
-
-
-SECTIONS = {name: section(name) for name in SHAPES}
+def linear(bench: Bench) -> None:
+    """The projections of the attention."""
+    for name in SHAPES:
+        one_row(bench, name)
+    for rows in ROWS[1:]:
+        some_rows(bench, rows)
 
 
 def small(bench: Bench) -> None:
@@ -114,6 +123,9 @@ def small(bench: Bench) -> None:
         bench.time(
             f"add and norm T{rows}", [partial(add_rms_norm, x, residual, gain, EPS, out=out)], 4 * moved
         )
+        owner, ids = torch.zeros(rows, dtype=torch.int32, device="cuda"), torch.zeros(1, device="cuda").long()
+        bench.time(f"look for broken numbers T{rows}", [partial(mark_broken, x, owner, ids)], moved)
+        bench.check(f"no broken numbers T{rows}", ids + 1, torch.ones_like(ids), 0.0)
 
 
 def router_case(bench: Bench, rows: int, experts: int) -> None:
@@ -121,20 +133,19 @@ def router_case(bench: Bench, rows: int, experts: int) -> None:
     x, gain, bias = bfloat(rows, HIDDEN), bfloat(HIDDEN), bfloat(experts)
     normed, logits = torch.empty_like(x), torch.empty(rows, experts, device="cuda")
     floor = experts * HIDDEN * 2 / BYTES_PER_US
-    for columns, warps, overlap in ((4, 8, False), (4, 4, False), (2, 4, False), (8, 8, False), (4, 8, True)):
+    for columns, warps in ((4, 8), (4, 4), (2, 4), (8, 8)):
         launches: list[Callable[[], object]] = [
             partial(
                 norm_router,
                 *(x, (gain, EPS), weight, bias, normed, logits),
                 columns=columns,
                 warps=warps,
-                overlap=overlap,
             )
             for weight in weights
         ]
         logits.fill_(math.nan)
         launches[0]()
-        title = f"norm and router of {experts} T{rows} columns={columns} warps={warps}{' overlap' * overlap}"
+        title = f"norm and router of {experts} T{rows} columns={columns} warps={warps}"
         bench.check(title, logits, normed.float() @ weights[0].float().T + bias.float(), 1e-4)
         bench.check(title, normed, norm_of(x, gain))
         bench.time(title, launches, floor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from inference.types import TokenLogprob
 from inference.worker.gpu_network import GpuNetwork, GpuPages
 from inference.worker.kernels.attention_decode import decode_attention, decode_workspace
 from inference.worker.kernels.attention_prefill import prefill_attention, prefill_blocks
-from inference.worker.kernels.fused import rotary_store
+from inference.worker.kernels.fused import mark_broken, rotary_store
 from inference.worker.kernels.sample import sample, sample_workspace
 from inference.worker.pages import pages_for
 from inference.worker.runner import Chosen
@@ -75,9 +76,14 @@ class Graph:
 
 @dataclass(slots=True)
 class GpuLaunch:
-    """A pass whose chosen ids are on their way to the host."""
+    """A pass whose chosen ids are on their way to the host.
+
+    ``ids`` has one for each of ``sequences``, or -1 where the numbers went wrong. Those from ``chosen`` on
+    got no token in this pass: they are in the middle of their prompts.
+    """
 
     sequences: tuple[Sequence, ...]
+    chosen: int
     ids: Tensor
     done: Any
     scores: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
@@ -86,11 +92,15 @@ class GpuLaunch:
         """See ``Launch``."""
         if self.done is not None:
             self.done.synchronize()
-        chosen = []
+        told = []
+        # A graph has more rows than sequences: the rest of the ids means nothing.
         for row, (sequence, token) in enumerate(zip(self.sequences, self.ids.tolist(), strict=False)):
-            score = self._score(row, token) if row in self.scores and token >= 0 else None
-            chosen.append(Chosen(sequence, token if token >= 0 else None, score))
-        return chosen
+            if token < 0:
+                told.append(Chosen(sequence, None))
+            elif row < self.chosen:
+                score = self._score(row, token) if row in self.scores else None
+                told.append(Chosen(sequence, token, score))
+        return told
 
     def _score(self, row: int, token: int) -> TokenLogprob:
         own, best, ids = (part.cpu() for part in self.scores[row])
@@ -146,7 +156,8 @@ class GpuRunner:
                 self._pass(graph)  # compiles what is still missing
                 torch.cuda.synchronize(self._device)
                 recorded = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(recorded, pool=pool):
+                # The worker's thread may be writing replies with another model, and must not disturb this.
+                with torch.cuda.graph(recorded, pool=pool, capture_error_mode="thread_local"):
                     self._pass(graph)
                 pool = pool or recorded.pool()
                 graph.graph = recorded
@@ -179,7 +190,7 @@ class GpuRunner:
             graph.graph.replay()
         else:
             self._pass(graph)
-        return self._launched(tuple(sequences), graph.ids, graph.logits)
+        return self._launched(tuple(sequences), len(sequences), graph.ids, graph.logits)
 
     def _pass(self, graph: Graph) -> None:
         """One decode pass over the rows of ``graph``."""
@@ -202,7 +213,6 @@ class GpuRunner:
                 window,
                 out,
                 self._attention,
-                overlap=network.overlap,
             )
             return out
 
@@ -215,7 +225,9 @@ class GpuRunner:
     def _read(self, pieces: Several[Piece]) -> GpuLaunch:
         network, slots = self._network, self._slots
         shape = network.weights.shape
-        ids, positions, rows = self._flat(pieces)
+        # Those that get a token come first, so that their ids do.
+        pieces = sorted(pieces, key=lambda piece: not piece.last)
+        ids, positions, rows, owner = self._flat(pieces)
         blocks = prefill_blocks(
             [(piece.count, piece.sequence.slot, piece.start) for piece in pieces], shape.heads, shape.kv_heads
         ).to(self._device, non_blocking=True)
@@ -229,32 +241,39 @@ class GpuRunner:
             return out
 
         hidden = network.trunk(ids, attend)
-        ends, flat = [], 0
-        for piece in pieces:
-            flat += piece.count
-            if piece.last:
-                ends.append((flat - 1, piece.sequence))
-        if not ends:
-            return self._launched((), torch.empty(0, dtype=torch.int64, device=self._device), None)
-        self._set_sampling([sequence for _, sequence in ends])
-        logits = torch.empty(len(ends), shape.vocab, dtype=torch.bfloat16, device=self._device)
-        network.logits(hidden.index_select(0, self._send([row for row, _ in ends], torch.int64)), logits)
-        chosen = torch.empty(len(ends), dtype=torch.int64, device=self._device)
-        self._sample(logits, self._send([sequence.slot for _, sequence in ends], torch.int32), chosen)
-        return self._launched(tuple(sequence for _, sequence in ends), chosen, logits)
+        told = torch.zeros(len(pieces), dtype=torch.int64, device=self._device)
+        logits = self._first_tokens([piece for piece in pieces if piece.last], hidden, told)
+        # Others may find these pages as soon as this pass is over, so all of it must have gone well.
+        mark_broken(hidden, owner, told)
+        ends = 0 if logits is None else len(logits)
+        return self._launched(tuple(piece.sequence for piece in pieces), ends, told, logits)
 
-    def _flat(self, pieces: Several[Piece]) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, positions and slots of a flat run of tokens."""
+    def _first_tokens(self, ends: Several[Piece], hidden: Tensor, ids: Tensor) -> Tensor | None:
+        """Choose the next tokens of these pieces, the first of ``hidden``, into ``ids``; give the logits."""
+        if not ends:
+            return None
+        sequences = [piece.sequence for piece in ends]
+        self._set_sampling(sequences)
+        last = self._send([flat - 1 for flat in accumulate(piece.count for piece in ends)], torch.int64)
+        vocab = self._network.weights.shape.vocab
+        logits = torch.empty(len(ends), vocab, dtype=torch.bfloat16, device=self._device)
+        self._network.logits(hidden.index_select(0, last), logits)
+        self._sample(logits, self._send([sequence.slot for sequence in sequences], torch.int32), ids)
+        return logits
+
+    def _flat(self, pieces: Several[Piece]) -> Tensor:
+        """Ids, positions, slots and numbers of the piece of a flat run of tokens, [4, tokens]."""
         ids: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
-        for piece in pieces:
+        owner: list[int] = []
+        for number, piece in enumerate(pieces):
             end = piece.start + piece.count
             ids += piece.sequence.tokens[piece.start : end]
             positions += range(piece.start, end)
             slots += [piece.sequence.slot] * piece.count
-        sent = self._send([ids, positions, slots], torch.int32)
-        return sent[0], sent[1], sent[2]
+            owner += [number] * piece.count
+        return self._send([ids, positions, slots, owner], torch.int32)
 
     # --- the device's tables ---------------------------------------------------------------------
 
@@ -305,15 +324,17 @@ class GpuRunner:
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
 
-    def _launched(self, sequences: tuple[Sequence, ...], ids: Tensor, logits: Tensor | None) -> GpuLaunch:
+    def _launched(
+        self, sequences: tuple[Sequence, ...], chosen: int, ids: Tensor, logits: Tensor | None
+    ) -> GpuLaunch:
+        scores = self._scores(sequences[:chosen], ids, logits)
         if self._device.type != "cuda":
-            return GpuLaunch(sequences, ids.clone(), None, self._scores(sequences, ids, logits))
+            return GpuLaunch(sequences, chosen, ids.clone(), None, scores)
         host = torch.empty(ids.shape, dtype=ids.dtype, pin_memory=True)
         host.copy_(ids, non_blocking=True)
-        scores = self._scores(sequences, ids, logits)
         done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
-        return GpuLaunch(sequences, host, done, scores)
+        return GpuLaunch(sequences, chosen, host, done, scores)
 
     @staticmethod
     def _scores(

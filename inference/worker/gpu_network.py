@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from inference.worker.kernels.experts import Workspace, experts_forward
 from inference.worker.kernels.fused import add_rms_norm, rms_norm
-from inference.worker.kernels.linear import MOST_ROWS, linear, linear_workspace, norm_router
+from inference.worker.kernels.linear import MOST_ROWS, add_linear, linear_workspace, norm_router, row_linear
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
 from inference.worker.pages import PAGE
 from inference.worker.weights import LayerWeights, PackedExperts, Shape, Weights
@@ -65,15 +65,14 @@ class GpuPages:
 class GpuNetwork:
     """Weights, tables of the rotation for ``places`` positions, and room for passes of ``tokens`` tokens."""
 
-    def __init__(self, weights: Weights, places: int, tokens: int, *, overlap: bool = False) -> None:
+    def __init__(self, weights: Weights, places: int, tokens: int) -> None:
         self.weights = weights
-        self.overlap = overlap
         device = weights.embedding.device
         angles = torch.arange(places, dtype=torch.float32, device=device)[:, None] * weights.inv_freq
         self.cos = angles.cos() * weights.rope_scale
         self.sin = angles.sin() * weights.rope_scale
         self._experts = Workspace.empty(tokens, weights.shape.top_k, weights.layers[0].experts)
-        self._linear = linear_workspace(device, max(weights.shape.qkv_rows, weights.shape.hidden))
+        self._linear = linear_workspace(weights.shape.hidden, device)
 
     def trunk(self, ids: Tensor, attend: Attend) -> Tensor:
         """The last layer's output [tokens, hidden] of ``ids`` [tokens], without the last norm."""
@@ -90,19 +89,17 @@ class GpuNetwork:
 
     def _few(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
         """One layer for so few tokens that reading the weights is what takes the time."""
-        shape, overlap = self.weights.shape, self.overlap
-        rows = len(hidden)
+        shape, rows = self.weights.shape, len(hidden)
         if rows == 1:
             qkv = hidden.new_empty(rows, shape.qkv_rows)
-            norm = (layer.norm, shape.eps)
-            linear(hidden, layer.qkv, layer.qkv_bias, qkv, self._linear, norm=norm, overlap=overlap)
+            row_linear(hidden, layer.qkv, layer.qkv_bias, qkv, norm=(layer.norm, shape.eps))
+            row_linear(attend(number, qkv), layer.out, layer.out_bias, hidden, residual=hidden)
         else:
             qkv = functional.linear(rms_norm(hidden, layer.norm, shape.eps), layer.qkv, layer.qkv_bias)
-        seen = attend(number, qkv)
-        linear(seen, layer.out, layer.out_bias, hidden, self._linear, residual=hidden, overlap=overlap)
+            add_linear(attend(number, qkv), layer.out, layer.out_bias, hidden, self._linear)
         normed, logits = torch.empty_like(hidden), hidden.new_empty(rows, shape.experts, dtype=torch.float32)
         norm = (layer.mlp_norm, shape.eps)
-        norm_router(hidden, norm, layer.router, layer.router_bias, normed, logits, overlap=overlap)
+        norm_router(hidden, norm, layer.router, layer.router_bias, normed, logits)
         out = torch.empty_like(hidden)
         return experts_forward(normed, logits, shape.top_k, hidden, layer.experts, self._experts, out=out)
 

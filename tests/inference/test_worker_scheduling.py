@@ -22,13 +22,18 @@ def device(
     *,
     max_running: int = 4,
     chunk: int = 64,
+    beside: int | None = None,
     pieces: int | None = None,
     depth: int = 0,
 ) -> PaperDevice:
-    pages = KvPages(full, sliding, window)
-    return PaperDevice(
-        Scheduler(pages, max_running=max_running, chunk_tokens=chunk, max_pieces=pieces), depth
+    scheduler = Scheduler(
+        KvPages(full, sliding, window),
+        max_running=max_running,
+        chunk_tokens=chunk,
+        chunk_beside=beside,
+        max_pieces=pieces,
     )
+    return PaperDevice(scheduler, depth)
 
 
 def prompt_of(number: int, length: int) -> list[int]:
@@ -236,6 +241,19 @@ def test_a_long_prompt_delays_the_first_piece_of_others_by_one_step() -> None:
     served = [run.step().prefill[0].sequence for _ in range(2)]
     assert note in served
     assert book in served
+
+
+def test_pieces_are_smaller_only_while_others_write() -> None:
+    run = device(chunk=40, beside=8)
+    run.scheduler.add(sequence_of(prompt_of(1, 10), 4))
+    assert [piece.count for piece in run.step().prefill] == [10]
+    for number, length in ((2, 50), (3, 50)):
+        run.scheduler.add(sequence_of(prompt_of(number, length), 1, f"user {number}"))
+    plans = []
+    while run.scheduler.sequences():
+        plans.append(run.step())
+    read = [(len(plan.decode), sum(piece.count for piece in plan.prefill)) for plan in plans]
+    assert read == [(1, 8), (1, 8), (1, 8), (0, 40), (0, 36)]
 
 
 def test_slots_are_given_again() -> None:

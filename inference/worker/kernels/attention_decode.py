@@ -19,14 +19,13 @@ import torch
 import triton
 import triton.language as tl
 
-from inference.worker.kernels.fused import overlapping, rotated, wait_for_the_kernel_before
+from inference.worker.kernels.fused import rotated
 
 LOG2E = tl.constexpr(1.4426950408889634)
 QUERIES = 16
 """Rows of the query tile: a group's query heads, padded to what the tensor cores take."""
 
 MERGED_AT_ONCE = tl.constexpr(8)
-REPRODUCIBLE_SHARES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,10 @@ SHORT_WINDOW = 256
 """Up to this window one program reads it all."""
 
 
-def decode_config(rows: int, window: int | None, *, reproducible: bool = False) -> DecodeConfig:
-    """The configuration for ``rows`` rows; a reproducible one is the same for any number of rows."""
+def decode_config(rows: int, window: int | None) -> DecodeConfig:
+    """The configuration for ``rows`` rows."""
     if window is not None and window <= SHORT_WINDOW:
         return WINDOW_CONFIG
-    if reproducible:
-        return DecodeConfig(shares=REPRODUCIBLE_SHARES)
     return FULL_CONFIGS[min((most for most in FULL_CONFIGS if most >= rows), default=max(FULL_CONFIGS))]
 
 
@@ -79,16 +76,13 @@ def decode_workspace(
     size: int,
     device: torch.device | str,
     *,
-    shares: int = REPRODUCIBLE_SHARES,
+    config: DecodeConfig | None = None,
 ) -> DecodeWorkspace:
-    """Room for launches of up to ``rows`` rows, one after the other, of any layer and with any configuration
-    here.
+    """Room for launches of up to ``rows`` rows, one after the other, of any layer.
 
-    ``shares``: the most that a configuration of one's own asks for.
+    They are cut as ``decode_attention`` chooses, or with a ``config`` of one's own.
     """
-    lines = max(
-        rows * shares, *(count * decode_config(count, None).shares for count in range(1, rows + 1)), 0
-    )
+    lines = max(count * (config or decode_config(count, None)).shares for count in range(1, rows + 1))
     return DecodeWorkspace(
         partial=torch.empty(lines * heads * (size + 2), dtype=torch.float32, device=device),
         arrivals=torch.zeros(rows * kv_heads, dtype=torch.int32, device=device),
@@ -282,7 +276,6 @@ def _decode_kernel(
     LEAST: tl.constexpr,
     ROWS: tl.constexpr,
     MERGE_ROWS: tl.constexpr,
-    OVERLAP: tl.constexpr,
 ) -> None:
     row, head, split = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     slot = tl.load(slot_of_row + row).to(tl.int64)
@@ -290,8 +283,6 @@ def _decode_kernel(
     active, begin, end = _share(now, split, WINDOW, SHARES, KEYS, LEAST)
     if split >= active:
         return
-    if OVERLAP:  # the kernel before made the projection: slots and positions were there before it began
-        wait_for_the_kernel_before()
     member, column = tl.arange(0, ROWS)[:, None], tl.arange(0, D)[None, :]
     line = qkv + row * (KV_HEADS * (GROUP + 2) * D) + head * D  # of the key head, but for the heads before it
     cos, sin = cos_table + now.to(tl.int64) * (D // 2), sin_table + now.to(tl.int64) * (D // 2)
@@ -355,8 +346,6 @@ def decode_attention(
     out: torch.Tensor,
     workspace: DecodeWorkspace,
     *,
-    reproducible: bool = False,
-    overlap: bool = False,
     config: DecodeConfig | None = None,
 ) -> None:
     """Rotate, store and attend for one new token of each row, into ``out`` [B, Hq * D].
@@ -366,14 +355,10 @@ def decode_attention(
     (int32). ``cos`` and ``sin`` [places, D / 2] are float32, ``sinks`` [Hq]. The token sees itself and what
     came before, or with a ``window`` only the last so many, itself included; pages [pages, PAGE, Hkv, D]
     outside are never read.
-
-    ``reproducible``: a row's result does not depend on how many rows there are. ``overlap`` (Hopper and
-    later): start while the kernel before ends, and let the next one do so; that kernel must not be the one
-    that sets the positions.
     """
     page, kv_heads, size = k_pages.shape[1:]
     rows, heads = qkv.shape[0], sinks.shape[0]
-    config = config or decode_config(rows, window, reproducible=reproducible)
+    config = config or decode_config(rows, window)
     group = heads // kv_heads
     if rows * heads * config.shares * (size + 2) > workspace.partial.numel():
         raise ValueError("The workspace is too small for so many rows and shares.")
@@ -382,8 +367,7 @@ def decode_attention(
         *(workspace.partial, workspace.arrivals, table.stride(0)),
         *(kv_heads, group, size, page, window or 0, size**-0.5 * LOG2E.value),
         *(config.shares, config.keys, config.least, QUERIES),
-        *(triton.next_power_of_2(group), overlap),
+        triton.next_power_of_2(group),
         num_warps=config.warps,
         num_stages=config.stages,
-        **overlapping(overlap),
     )

@@ -1,4 +1,4 @@
-"""Root mean square norms and rotary positions on the GPU, each in one pass over its data (Triton).
+"""Root mean square norms, rotary positions and a look for broken numbers, each in one pass (Triton).
 
 bfloat16 in and out, float32 in between. The arithmetic is that of transformers' ``GptOssRMSNorm`` and
 ``_apply_rotary_emb``, but for the rotation's cosines and sines, which stay in float32 here.
@@ -16,18 +16,6 @@ NORM_WARPS = 8
 ROTARY_WARPS = 4
 HEADS_AT_ONCE = 16
 """Heads of one token that one program of the rotation takes."""
-
-
-def overlapping(overlap: bool) -> dict[str, bool]:
-    """The option of a launch that may begin while the kernel before it ends."""
-    return {"launch_pdl": True} if overlap else {}
-
-
-@triton.jit
-def wait_for_the_kernel_before() -> None:
-    """Wait for its results, when this launch may have begun before its end; then let the next one begin."""
-    tl.extra.cuda.gdc_wait()
-    tl.extra.cuda.gdc_launch_dependents()
 
 
 @triton.jit
@@ -91,6 +79,27 @@ def _launch_norm(
     _rms_norm_kernel[(rows,)](
         x, residual, weight, out, eps, width, triton.next_power_of_2(width), add, num_warps=NORM_WARPS
     )
+
+
+@triton.jit
+def _mark_broken_kernel(
+    x: tl.tensor, owner: tl.tensor, ids: tl.tensor, H: tl.constexpr, BLOCK: tl.constexpr
+) -> None:
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    values = tl.load(x + row * H + column, mask=column < H, other=0.0).to(tl.float32)
+    finite = tl.abs(values) < float("inf")  # and not so for what is no number
+    if tl.min(finite.to(tl.int32), axis=0) == 0:
+        tl.store(ids + tl.load(owner + row), -1)
+
+
+def mark_broken(x: torch.Tensor, owner: torch.Tensor, ids: torch.Tensor) -> None:
+    """Set ``ids[owner[t]]`` to -1 where row t of ``x`` [T, H] (contiguous) holds a number that is not finite.
+
+    ``owner`` [T] says whose row it is.
+    """
+    rows, width = x.shape
+    _mark_broken_kernel[(rows,)](x, owner, ids, width, triton.next_power_of_2(width), num_warps=NORM_WARPS)
 
 
 @triton.jit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.worker.kernels.fused import add_rms_norm, rms_norm
+from inference.worker.kernels.fused import add_rms_norm, mark_broken, rms_norm
 from tests.inference.kernels.attention_cases import NAN, error
 
 EPS = 1e-5
@@ -35,3 +35,13 @@ def test_adds_to_the_residual_and_takes_the_norm_of_the_sum(rows: int, width: in
     out = add_rms_norm(x, residual, weight, EPS)
     assert torch.equal(residual, summed)
     assert error(out, expected(summed.float(), weight)) < 1e-2
+
+
+@pytest.mark.parametrize("bad", [NAN, float("inf"), float("-inf")])
+def test_marks_whoever_has_a_number_that_is_not_finite(bad: float) -> None:
+    x, owner = torch.randn(5, 288).bfloat16(), torch.tensor([0, 0, 1, 2, 2], dtype=torch.int32)
+    x[1, 287], x[3, 0] = bad, bad
+    x[2, 5] = torch.finfo(torch.bfloat16).max
+    ids = torch.tensor([7, 8, 9, 10])
+    mark_broken(x, owner, ids)
+    assert ids.tolist() == [-1, 8, -1, 10]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +21,7 @@ from inference.types import (
     TokensFinished,
     TokensGenerated,
 )
+from inference.worker import gpu_network
 from inference.worker.capacity import plan_capacity
 from inference.worker.checkpoint import inspect
 from inference.worker.core import EngineCore
@@ -26,11 +30,11 @@ from inference.worker.gpu_network import GpuNetwork, GpuPages, adopt_experts
 from inference.worker.messages import Limits
 from inference.worker.network import LoadedModel
 from inference.worker.pages import KvPages
-from inference.worker.weights import read_weights
+from inference.worker.weights import Weights, read_weights
 from tests.inference.checkpoints import NETWORK, prompt, write_mxfp4_checkpoint
 
 CPU = torch.device("cpu")
-SLOTS, CHUNK = 2, 32
+SLOTS, CHUNK, FEW = 2, 20, 8
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +44,52 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> LoadedModel:
+def weights(folder: Path) -> Weights:
     torch.set_num_threads(1)
-    weights = read_weights(inspect(folder), CPU, torch.bfloat16, lambda _detail: None, adopt_experts)
+    return read_weights(inspect(folder), CPU, torch.bfloat16, lambda _detail: None, adopt_experts)
+
+
+@pytest.fixture(scope="module")
+def model(weights: Weights) -> Iterator[LoadedModel]:
     room = plan_capacity(weights.shape, 10**8, 2, SLOTS, CHUNK)
     pages = GpuPages.empty(weights.shape, room.full, room.sliding, CPU)
     for buffer in (*pages.keys, *pages.values):
         buffer.fill_(float("nan"))  # nobody may read what was not written
     network = GpuNetwork(weights, room.context_length + 1, CHUNK)
-    return LoadedModel(
-        ModelStatus("packed", ModelStage.READY),
-        Limits(weights.shape.vocab, room.context_length),
-        GpuRunner(network, pages, SLOTS, room.context_length),
-        KvPages(room.full, room.sliding, weights.shape.window),
-        SLOTS,
-        CHUNK,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        # Pieces of these short prompts take the way of many tokens, too.
+        patch.setattr(gpu_network, "MOST_ROWS", FEW)
+        yield LoadedModel(
+            ModelStatus("packed", ModelStage.READY),
+            Limits(weights.shape.vocab, room.context_length),
+            GpuRunner(network, pages, SLOTS, room.context_length),
+            KvPages(room.full, room.sliding, weights.shape.window),
+            SLOTS,
+            CHUNK,
+        )
 
 
-def serve(model: LoadedModel, requests: dict[str, tuple[int, ...]], **sampling: int) -> list[TokenEvent]:
-    events: list[TokenEvent] = []
+def submitted(
+    model: LoadedModel, events: list[TokenEvent], requests: dict[str, tuple[int, ...]], **sampling: Any
+) -> EngineCore:
     core = EngineCore(model, events.append)
+    params = replace(SamplingParams(temperature=0.0, max_tokens=2, logprobs=2), **sampling)
     for name, ids in requests.items():
-        params = SamplingParams(**{"temperature": 0.0, "max_tokens": 2, "logprobs": 2, **sampling})
         core.submit(GenerationRequest(name, ids, params), submitted=0.0)
+    return core
+
+
+def serve(model: LoadedModel, requests: dict[str, tuple[int, ...]], **sampling: Any) -> list[TokenEvent]:
+    events: list[TokenEvent] = []
+    core = submitted(model, events, requests, **sampling)
     while core.busy:
         core.step()
     model.pages.check([])
-    ends = [event for event in events if isinstance(event, TokensFinished)]
-    assert [end.finish_reason for end in ends] == [FinishReason.LENGTH] * len(requests)
     return events
+
+
+def ends(events: list[TokenEvent]) -> dict[str, TokensFinished]:
+    return {event.request_id: event for event in events if isinstance(event, TokensFinished)}
 
 
 def scores(events: list[TokenEvent], name: str) -> list[TokenLogprob]:
@@ -92,8 +112,11 @@ def expected(folder: Path, ids: tuple[int, ...], reply: list[int]) -> torch.Tens
 def test_more_requests_than_slots_get_the_log_probabilities_of_transformers(
     model: LoadedModel, folder: Path
 ) -> None:
-    requests = {f"r{length}": tuple(prompt(length, length)) for length in (1, 16, 45)}
+    requests = {f"r{length}": prompt(length, length) for length in (1, 16, 36)}
     events = serve(model, requests)
+    assert {name: end.finish_reason for name, end in ends(events).items()} == dict.fromkeys(
+        requests, FinishReason.LENGTH
+    )
     apart = []
     for name, ids in requests.items():
         told = scores(events, name)
@@ -107,12 +130,11 @@ def test_more_requests_than_slots_get_the_log_probabilities_of_transformers(
 
 
 def test_a_second_turn_reads_only_what_is_new_and_goes_on_alike(model: LoadedModel, folder: Path) -> None:
-    first = tuple(prompt(7, 40))
+    first = prompt(7, 33)
     reply = [score.token_id for score in scores(serve(model, {"a": first}), "a")]
-    second = (*first, *reply, *prompt(3, 9))
+    second = (*first, *reply, *prompt(3, 4))
     events = serve(model, {"b": second})
-    (end,) = [event for event in events if isinstance(event, TokensFinished)]
-    assert end.usage.cached == 32
+    assert ends(events)["b"].usage.cached == 32
     told = scores(events, "b")
     logs = expected(folder, second, [score.token_id for score in told])
     for place, score in enumerate(told):
@@ -120,7 +142,59 @@ def test_a_second_turn_reads_only_what_is_new_and_goes_on_alike(model: LoadedMod
 
 
 def test_the_same_seed_gives_the_same_reply_in_another_slot(model: LoadedModel) -> None:
-    mine, options = tuple(prompt(5, 20)), {"temperature": 1, "seed": 11, "max_tokens": 3}
+    mine, options = prompt(5, 4), {"temperature": 1, "seed": 11}
     alone = [score.token_id for score in scores(serve(model, {"a": mine}, **options), "a")]
-    crowd = serve(model, {"x": tuple(prompt(1, 12)), "a": mine}, **options)
+    crowd = serve(model, {"x": prompt(1, 3), "a": mine}, **options)
     assert [score.token_id for score in scores(crowd, "a")] == alone
+
+
+ODD = 300
+"""An id whose embedding is made to be no number."""
+
+FINE, LONG = prompt(2, 4), (*prompt(4, 8), ODD, *prompt(6, 12))
+
+
+@pytest.fixture
+def broken(weights: Weights) -> Iterator[Callable[[], None]]:
+    """A model that cannot read the odd id, until it is mended."""
+    assert ODD not in (*FINE, *LONG[:8], *LONG[9:])
+    known = weights.embedding[ODD].clone()
+
+    def mend() -> None:
+        with torch.inference_mode():
+            weights.embedding[ODD] = known
+
+    with torch.inference_mode():
+        weights.embedding[ODD, 3] = float("nan")
+    yield mend
+    mend()
+
+
+def test_a_piece_whose_numbers_go_wrong_is_told_and_its_pages_are_not_found(
+    model: LoadedModel, folder: Path, broken: Callable[[], None]
+) -> None:
+    events = serve(model, {"fine": FINE, "odd": LONG}, max_tokens=1)
+    assert ends(events)["fine"].finish_reason is FinishReason.LENGTH
+    assert ends(events)["odd"].error_code == "invalid_logits"
+    broken()
+    events = serve(model, {"again": LONG}, max_tokens=1)
+    assert ends(events)["again"].usage.cached == 0
+    (score,) = scores(events, "again")
+    logs = expected(folder, LONG, [score.token_id])
+    assert abs(float(logs[0, score.token_id]) - score.logprob) < 0.4
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_piece_in_the_middle_of_a_prompt_tells_only_that_it_went_wrong(model: LoadedModel) -> None:
+    for long, wrong in (((ODD, *prompt(6, 20)), True), (prompt(8, 21), False)):
+        core = submitted(model, [], {"fine": FINE, "long": long})
+        short, piece = core.scheduler.plan().prefill
+        assert short.last
+        assert not piece.last
+        told = model.runner.prefill([piece, short]).collect()
+        assert [(one.sequence, one.token is None) for one in told] == [
+            (short.sequence, False),
+            *[(piece.sequence, True)] * wrong,
+        ]
+        core.cancel_all()
+        model.pages.check([])
