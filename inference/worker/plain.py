@@ -2,7 +2,8 @@
 
 The arithmetic is that of transformers' ``modeling_gpt_oss.py``. A row's numbers do not depend, to the bit, on
 how many others are computed beside it: every product has a multiple of four rows (with fewer, the library
-takes another routine, which rounds otherwise), and the output layer takes one row after another.
+takes another routine, which rounds otherwise), and the output layer is packed for a routine that treats every
+row alike, or takes one row after another.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from inference.worker.weights import DenseExperts, LayerWeights, Shape, Weights
 
 ROWS = 4  # products have a multiple of so many rows
 _HEAD_BLOCK_BYTES = 1_000_000  # of the output matrix at a time, so that further rows find it in the cache
+_HEAD_PACKED_FOR = 16  # rows; for fewer than four the library would choose a layout that serves only one
 
 
 def pad_rows(count: int) -> int:
@@ -35,11 +37,14 @@ class Head:
         kept = weight.any(dim=1).nonzero()[:, 0]
         self.ids = kept if kept.numel() * 2 < self.vocab else None
         self.weight = weight if self.ids is None else weight[self.ids].contiguous()
+        self._packed = _pack(self.weight)
         size = max(1, _HEAD_BLOCK_BYTES // (weight.shape[1] * weight.element_size()))
         self._blocks = list(torch.split(self.weight, size))
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """float32 ``[rows, len(ids) or vocab]`` of ``[rows, hidden]``."""
+        if self._packed is not None:
+            return _packed_product(hidden, self._packed).float()[: hidden.shape[0]]
         logits = torch.empty(hidden.shape[0], self.weight.shape[0], dtype=hidden.dtype, device=hidden.device)
         at = 0
         for block in self._blocks:
@@ -54,6 +59,32 @@ class Head:
             return logits
         whole = torch.zeros(logits.shape[0], self.vocab, dtype=logits.dtype, device=logits.device)
         return whole.index_copy_(1, self.ids, logits)
+
+
+def _pack(weight: Tensor) -> Tensor | None:
+    """``weight`` in the order in which oneDNN reads it best, if its products serve us here.
+
+    They are several times faster than those of a matrix as it is, and give a row the same bits beside any
+    number of others. That is how the library happens to work, so it is tried out.
+    """
+    if weight.device.type != "cpu":
+        return None
+    try:
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _HEAD_PACKED_FOR)
+        probe = torch.linspace(-1, 1, 7 * weight.shape[1], dtype=weight.dtype).view(7, -1)
+        crowd = _packed_product(probe, packed)
+        alone = torch.cat([_packed_product(probe[:1], packed)[:1], _packed_product(probe[1:], packed)])
+    except (RuntimeError, AttributeError):  # a torch without oneDNN, or a number type that it does not take
+        return None
+    return packed if torch.equal(crowd, alone) else None
+
+
+def _packed_product(rows: Tensor, packed: Tensor) -> Tensor:
+    """``rows`` [rows, in] by a packed matrix [out, in], and perhaps some more rows."""
+    if len(rows) < ROWS:  # strangely, fewer take longer
+        rows = functional.pad(rows, (0, 0, 0, ROWS - len(rows)))
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
+    return made
 
 
 class PlainNetwork:
@@ -82,6 +113,7 @@ class PlainNetwork:
         cos = (angles.cos() * weights.rope_scale).to(weights.norm.dtype)[:, None]
         sin = (angles.sin() * weights.rope_scale).to(weights.norm.dtype)[:, None]
         hidden = functional.embedding(ids, weights.embedding)
+        count = len(places[shape.windows[0]])
         for number, (layer, window) in enumerate(zip(weights.layers, shape.windows, strict=True)):
             normed = _norm(hidden, layer.norm, shape.eps)
             qkv = functional.linear(normed, layer.qkv, layer.qkv_bias).view(len(ids), -1, shape.head_dim)
@@ -89,7 +121,7 @@ class PlainNetwork:
             kv.store(number, places[window], rotated[:, shape.heads :], qkv[:, -shape.kv_heads :])
             seen = attend(kv, number, rotated[:, : shape.heads], spans[window], layer.sinks)
             hidden = hidden + functional.linear(seen, layer.out, layer.out_bias)
-            hidden = hidden + _experts(_norm(hidden, layer.mlp_norm, shape.eps), layer, shape)
+            hidden = hidden + _experts(_norm(hidden, layer.mlp_norm, shape.eps), count, layer, shape)
         return _norm(hidden, weights.norm, shape.eps)
 
 
@@ -102,30 +134,58 @@ def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def _experts(hidden: Tensor, layer: LayerWeights, shape: Shape) -> Tensor:
-    """Mixture of experts: the sum over the ``top_k`` chosen ones, in the order of the experts."""
-    logits = functional.linear(hidden, layer.router, layer.router_bias)
+def _experts(hidden: Tensor, count: int, layer: LayerWeights, shape: Shape) -> Tensor:
+    """Mixture of experts for the first ``count`` rows (the others are padding, and get zeros): the sum over
+    the ``top_k`` chosen ones, in the order of the experts.
+    """
+    logits = functional.linear(hidden, layer.router, layer.router_bias)[:count]
     best, chosen = torch.topk(logits, shape.top_k, dim=-1)
     weights = torch.softmax(best, dim=-1, dtype=best.dtype)
-    rows_of: dict[int, list[tuple[int, int]]] = {}
-    for row, experts in enumerate(chosen.tolist()):
-        for place, expert in enumerate(experts):
-            rows_of.setdefault(expert, []).append((row, place))
-    made = torch.zeros_like(hidden)
-    for expert in sorted(rows_of):
-        used = torch.tensor(rows_of[expert], device=hidden.device)
-        rows, places = used[:, 0], used[:, 1]
-        out = _expert(hidden.index_select(0, rows), layer.experts, expert, shape)
-        made.index_add_(0, rows, out * weights[rows, places][:, None])
-    return made
+    chosen, order = chosen.sort(dim=-1)
+    weights = weights.gather(1, order)
+    # Each expert's rows stand together, in a multiple of ROWS; the first row fills up.
+    rows: list[int] = []
+    ends: list[tuple[int, int]] = []
+    place_of = [0] * (count * shape.top_k)
+    for expert, members in _by_expert(chosen.flatten().tolist()):
+        for member in members:
+            place_of[member] = len(rows)
+            rows.append(member // shape.top_k)
+        rows += [0] * (-len(members) % ROWS)
+        ends.append((expert, len(rows)))
+    given = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
+    made = _run_experts(given, ends, layer.experts, shape)
+    made = made.index_select(0, torch.tensor(place_of, device=hidden.device))
+    made = made.view(count, shape.top_k, -1) * weights[..., None]
+    total = torch.zeros_like(hidden)
+    for place in range(shape.top_k):
+        total[:count] += made[:, place]
+    return total
 
 
-def _expert(hidden: Tensor, experts: DenseExperts, number: int, shape: Shape) -> Tensor:
-    """One expert's output ``[rows, hidden]``."""
-    count = hidden.shape[0]
-    padded = functional.pad(hidden, (0, 0, 0, -count % ROWS))
-    mixed = functional.linear(padded, experts.gate_up[number], experts.gate_up_bias[number])
+def _by_expert(chosen: list[int]) -> list[tuple[int, list[int]]]:
+    """The places in ``chosen`` of each expert that occurs, by expert."""
+    places: dict[int, list[int]] = {}
+    for place, expert in enumerate(chosen):
+        places.setdefault(expert, []).append(place)
+    return sorted(places.items())
+
+
+def _run_experts(rows: Tensor, ends: list[tuple[int, int]], experts: DenseExperts, shape: Shape) -> Tensor:
+    """``rows`` [rows, hidden] through their experts; ``ends`` says each expert and where its rows end."""
+    mixed = rows.new_empty(rows.shape[0], experts.gate_up.shape[1])
+    first = 0
+    for expert, end in ends:
+        weight, bias = experts.gate_up[expert], experts.gate_up_bias[expert]
+        torch.addmm(bias, rows[first:end], weight.t(), out=mixed[first:end])
+        first = end
     gate, up = mixed.chunk(2, dim=-1)
     gate, up = gate.clamp(max=shape.limit), up.clamp(-shape.limit, shape.limit)
     gated = (up + 1) * (gate * torch.sigmoid(gate * shape.alpha))
-    return functional.linear(gated, experts.down[number], experts.down_bias[number])[:count]
+    made = torch.empty_like(rows)
+    first = 0
+    for expert, end in ends:
+        weight, bias = experts.down[expert], experts.down_bias[expert]
+        torch.addmm(bias, gated[first:end], weight.t(), out=made[first:end])
+        first = end
+    return made

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from inference.types import SamplingParams, TokenLogprob
 
 FIRST_CANDIDATES = 1024
+_CHUNK = 1024
 
 
 class InvalidLogits(Exception):
@@ -71,18 +73,18 @@ def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
         InvalidLogits: a logit is not finite.
     """
     values = logits.values
-    best, place = values.max(0)
-    peak = float(best)
-    if not bool(torch.isfinite(values).all()):
+    peak, place = _largest(values)
+    # Both are NaN if anything is.
+    if not (isfinite(peak) and isfinite(float(values.amin()))):
         raise InvalidLogits
     if sampling.temperature == 0:
         if logits.others and peak <= 0:
             return int(logits.whole().argmax())
-        return logits.id_at(int(place))
+        return logits.id_at(place)
     if logits.others:
         peak = max(peak, 0.0)
     # The largest logit is taken off first: a very small temperature must not overflow.
-    weights = torch.exp((values.double() - peak) / sampling.temperature)
+    weights = values.double().sub_(peak).div_(sampling.temperature).exp_()
     if sampling.top_p < 1:
         return _choose_from_nucleus(logits, weights, peak, sampling, uniform)
     sums = weights.cumsum(0)
@@ -93,6 +95,20 @@ def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
     if point < listed or each == 0:
         return logits.id_at(_invert(sums, min(point / listed, 1.0)))
     return logits.id_at(logits.values.numel() + min(int((point - listed) / each), logits.others - 1))
+
+
+def _largest(values: Tensor) -> tuple[float, int]:
+    """The largest value and the first place where it stands.
+
+    To look for a place takes many times as long as to look for a value, so it is done in one chunk alone.
+    """
+    whole = values.numel() // _CHUNK * _CHUNK
+    peaks = values[:whole].view(-1, _CHUNK).amax(1)
+    if whole < values.numel():
+        peaks = torch.cat((peaks, values[whole:].amax(0, keepdim=True)))
+    start = int(peaks.argmax()) * _CHUNK
+    best, place = values[start : start + _CHUNK].max(0)
+    return float(best), start + int(place)
 
 
 def _zero_weight(peak: float, temperature: float) -> float:
