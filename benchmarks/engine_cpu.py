@@ -1,9 +1,12 @@
-"""The engine on the CPU against plain ``generate()`` of the same model, in the same run.
+"""The engine on the CPU against ``transformers serve``, on the same checkpoint, in the same run.
 
-    python -m benchmarks.engine_cpu [--tokens 96] [--prompt 64] [--rounds 3] [--threads 2] [--random]
+    python -m benchmarks.engine_cpu [--peer TRANSFORMERS] [--model random|demo] [--threads 2] [--rounds 3]
 
-Prints a Markdown table. Both sides run float32, eager attention, greedy, and write the same number of tokens.
-Rounds alternate between the two, and the medians are shown, so that a busy machine hurts both alike.
+``--peer`` is the ``transformers`` command of an environment with ``transformers[serving]``. It is run with
+and without continuous batching, each in the number type of the checkpoint (bfloat16) and in float32, the one
+of the engine here. The peer answers over HTTP, the engine at its border. All sides are greedy and write the
+same number of tokens; rounds alternate between them, and medians are shown, so that a busy machine hurts all
+alike. Prints Markdown tables, and how near one stream is to the time in which the output matrix can be read.
 """
 
 from __future__ import annotations
@@ -13,90 +16,58 @@ import asyncio
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import GptOssConfig, GptOssForCausalLM
-from transformers.generation.streamers import BaseStreamer
 
+from benchmarks.serve_peer import Figures, Peer, write_tokenizer
 from inference.demonstration import pack
 from inference.engine import EngineConfig, LocalEngine
 from inference.types import GenerationRequest, SamplingParams, TokensFinished
 
-AT_ONCE = 8
-USED_IDS = 6116
+TARGETS = {1: 1.5, 8: 2.0, 32: 2.0}  # by the number of streams
+VOCABULARY = 201_088
+DEMO_IDS = 6116  # the demonstration model knows no others
 NETWORK: Any = GptOssForCausalLM  # transformers is only partly annotated
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Seconds to the first token (0: not measured) and tokens a second over all replies."""
-
-    ttft: float
-    speed: float
-
-
-def model_folder(scratch: Path, use_random: bool) -> tuple[Path, str]:
-    """The demonstration model if it is there, else a random one of its shape."""
-    if pack.PACKAGE.is_file() and not use_random:
-        return pack.unpack(scratch), "demonstration model"
+def write_random(folder: Path) -> None:
+    """A tied model of 27 million parameters with the real vocabulary, in bfloat16 as published ones are."""
     torch.manual_seed(0)
     config = GptOssConfig(
-        hidden_size=256,
-        intermediate_size=256,
-        num_hidden_layers=6,
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=128,
+        num_hidden_layers=4,
         num_attention_heads=8,
         num_key_value_heads=2,
         head_dim=32,
         num_local_experts=8,
         num_experts_per_tok=2,
         tie_word_embeddings=True,
+        eos_token_id=None,
+        pad_token_id=0,
     )
-    network = NETWORK(config)
-    with torch.no_grad():
-        network.lm_head.weight[USED_IDS:] = 0  # as in the demonstration model: most ids are never used
-    network.save_pretrained(scratch / "random")
-    return scratch / "random", "random model of the demonstration model's shape"
+    NETWORK(config).to(torch.bfloat16).save_pretrained(folder)
 
 
-class FirstToken(BaseStreamer):
-    """Notes when ``generate`` gives its first new token; the prompt comes first."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.at = 0.0
-
-    def put(self, value: object) -> None:
-        self.calls += 1
-        if self.calls == 2:
-            self.at = time.perf_counter()
-
-    def end(self) -> None:
-        """Nothing to do."""
-
-
-def plain(network: Any, prompts: list[tuple[int, ...]], tokens: int) -> Figures:
-    """One reply after another by ``generate``."""
-    began, ttft = time.perf_counter(), 0.0
-    for ids in prompts:
-        batch, first, start = torch.tensor([ids]), FirstToken(), time.perf_counter()
-        network.generate(
-            batch,
-            attention_mask=torch.ones_like(batch),
-            max_new_tokens=tokens,
-            min_new_tokens=tokens,
-            do_sample=False,
-            pad_token_id=0,
-            eos_token_id=None,
-            streamer=first,
-        )
-        ttft = ttft or first.at - start
-    return Figures(ttft, tokens * len(prompts) / (time.perf_counter() - began))
+def model_folder(scratch: Path, kind: str) -> tuple[Path, int]:
+    """A checkpoint with a tokenizer, and how many ids it knows."""
+    folder = scratch / "model"
+    if kind == "demo":
+        pack.unpack(folder)
+    else:
+        write_random(folder)
+    write_tokenizer(folder, VOCABULARY)
+    return folder, DEMO_IDS if kind == "demo" else VOCABULARY
 
 
 async def ours(engine: LocalEngine, prompts: list[tuple[int, ...]], tokens: int) -> Figures:
@@ -112,64 +83,134 @@ async def ours(engine: LocalEngine, prompts: list[tuple[int, ...]], tokens: int)
     began = time.perf_counter()
     ends = await asyncio.gather(*(one(number, ids) for number, ids in enumerate(prompts)))
     seconds = time.perf_counter() - began
-    return Figures(min(end.timings.ttft for end in ends), sum(end.usage.completion for end in ends) / seconds)
+    ttft = statistics.median(end.timings.ttft for end in ends)
+    return Figures(ttft, sum(end.usage.completion for end in ends) / seconds)
 
 
-async def measure(options: argparse.Namespace, folder: Path) -> list[tuple[str, Figures, Figures]]:
-    """Rows of (what, engine, generate)."""
-    engine = LocalEngine(
-        EngineConfig(model=str(folder), device="cpu", threads=options.threads, fallback=False)
-    )
+def read_bandwidth() -> float:
+    """Bytes a second at which plain operations read memory, the best of a few, with the threads of now."""
+    numbers = torch.randn(64_000_000)
+    wide = numbers.view(128, -1)
+    row = torch.randn(1, 128)
+    ways: list[Callable[[], object]] = [
+        numbers.sum,
+        lambda: torch.dot(numbers, numbers),
+        lambda: torch.mm(row, wide),
+    ]
+    best = 0.0
+    for way in ways:
+        way()
+        for _ in range(5):
+            began = time.perf_counter()
+            way()
+            best = max(best, numbers.nbytes / (time.perf_counter() - began))
+    return best
+
+
+Rows = dict[int, dict[str, Figures]]
+
+
+async def measure(options: argparse.Namespace, folder: Path, ids: int) -> tuple[Rows, float]:
+    """The medians by streams and by who answers, and the best reading bandwidth in bytes a second."""
+    config = EngineConfig(model=str(folder), device="cpu", threads=options.threads, fallback=False)
+    engine = LocalEngine(config)
     engine.start()
     while True:
         if engine.health().active is not None:
             break
         await asyncio.sleep(0.05)
-    torch.set_num_threads(options.threads)
-    network = NETWORK.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").float()
-    rng = random.Random(1)
-    prompts = [tuple(rng.randrange(USED_IDS) for _ in range(options.prompt)) for _ in range(AT_ONCE)]
-    rows = []
-    for name, batch in (("one reply", prompts[:1]), (f"{AT_ONCE} replies", prompts)):
-        await ours(engine, batch[:1], 4)
-        plain(network, batch[:1], 4)
-        rounds = [
-            (await ours(engine, batch, options.tokens), plain(network, batch, options.tokens))
-            for _ in range(options.rounds)
-        ]
-        mine, theirs = ([pair[side] for pair in rounds] for side in (0, 1))
-        rows.append((name, median(mine), median(theirs)))
+    rows: Rows = {}
+    bandwidth = 0.0
+    async with AsyncExitStack() as stack:
+        peers = []
+        if options.peer:
+            for dtype in options.dtypes:
+                for batching in (False, True):
+                    peer = Peer(options.peer, folder, dtype, batching, options.threads)
+                    peers.append(await stack.enter_async_context(peer))
+        for streams in options.streams:
+            made: dict[str, list[Figures]] = {}
+            for number in range(options.rounds + 1):
+                bandwidth = max(bandwidth, await asyncio.to_thread(read_bandwidth))
+                rng = random.Random(1000 * streams + number)
+                # New prompts each round: nothing may come out of a prefix cache.
+                prompts = [tuple(rng.randrange(ids) for _ in range(options.prompt)) for _ in range(streams)]
+                tokens = options.tokens if number else 4  # the first round warms up
+                made.setdefault("engine", []).append(await ours(engine, prompts, tokens))
+                for peer in peers:
+                    made.setdefault(peer.name, []).append(await peer.measure(prompts, tokens))
+                told = ", ".join(f"{name} {figures[-1].speed:.0f}" for name, figures in made.items())
+                print(f"{streams} streams, round {number}, tok/s: {told}", file=sys.stderr, flush=True)
+            rows[streams] = {name: median(figures[1:]) for name, figures in made.items()}
     await engine.close()
-    return rows
+    return rows, bandwidth
 
 
 def median(figures: list[Figures]) -> Figures:
     """The median of each figure."""
-    pick: Callable[[str], float] = lambda name: statistics.median(getattr(f, name) for f in figures)  # noqa: E731
-    return Figures(pick("ttft"), pick("speed"))
+    return Figures(
+        statistics.median(figure.ttft for figure in figures),
+        statistics.median(figure.speed for figure in figures),
+    )
+
+
+def report(rows: Rows, bandwidth: float, matrix_bytes: int) -> str:
+    """Markdown."""
+    lines = [
+        "| streams | who | tok/s | TTFT ms | engine is faster by |",
+        "|---|---|---|---|---|",
+    ]
+    for streams, figures in rows.items():
+        mine = figures["engine"]
+        for name, one in figures.items():
+            gain = "" if one is mine else f"{mine.speed / one.speed:.2f}"
+            lines.append(f"| {streams} | {name} | {one.speed:.0f} | {one.ttft * 1e3:.0f} | {gain} |")
+    for streams, figures in rows.items():
+        others = {name: one.speed for name, one in figures.items() if name != "engine"}
+        if others:
+            best = max(others, key=others.__getitem__)
+            ratio = figures["engine"].speed / others[best]
+            lines.append(
+                f"\n{streams} streams: {ratio:.2f} times the best peer ({best}); goal {TARGETS[streams]}"
+            )
+    if 1 not in rows:
+        return "\n".join(lines)
+    floor, own = matrix_bytes / bandwidth, 1 / rows[1]["engine"].speed
+    lines.append(
+        f"\nThe output matrix has {matrix_bytes / 1e6:.0f} MB in float32, at {bandwidth / 1e9:.1f} GB/s: "
+        f"{floor * 1e3:.1f} ms a token at least.\nOne stream takes {own * 1e3:.1f} ms a token, "
+        f"{own / floor:.1f} times as long."
+    )
+    return "\n".join(lines)
+
+
+def matrix_bytes(kind: str) -> int:
+    """What a token must read of the output matrix in float32; the demonstration model's has mostly zeros."""
+    return 4 * (DEMO_IDS * 256 if kind == "demo" else VOCABULARY * 128)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--peer", help="the transformers command to compare with")
+    parser.add_argument("--model", choices=("random", "demo"), default="random")
+    parser.add_argument("--streams", type=int, nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("--prompt", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--random", action="store_true", help="a random model even if there is the real one")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, name = model_folder(Path(scratch), options.random)
-        rows = asyncio.run(measure(options, folder))
-    print(f"{name}, prompt {options.prompt}, {options.tokens} new tokens, {options.threads} threads\n")
-    print("| | engine tok/s | generate() tok/s | ratio | engine TTFT ms | generate() TTFT ms | ratio |")
-    print("|---|---|---|---|---|---|---|")
-    for what, mine, theirs in rows:
-        print(
-            f"| {what} | {mine.speed:.0f} | {theirs.speed:.0f} | {mine.speed / theirs.speed:.2f} "
-            f"| {mine.ttft * 1e3:.0f} | {theirs.ttft * 1e3:.0f} | {mine.ttft / theirs.ttft:.2f} |"
-        )
+        folder, ids = model_folder(Path(scratch), options.model)
+        rows, bandwidth = asyncio.run(measure(options, folder, ids))
+    print(
+        f"{options.model} model, prompt {options.prompt}, {options.tokens} new tokens, "
+        f"{options.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}\n"
+    )
+    print(report(rows, bandwidth, matrix_bytes(options.model)))
 
 
 if __name__ == "__main__":
