@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.worker.kernels.sample import sample, sample_workspace
 
-DRAWS = 96
+DRAWS = 64
 
 
 def draw(
