@@ -12,11 +12,12 @@ from inference.worker.kernels.mxfp4 import TILE_ROWS
 
 R = constexpr(TILE_ROWS)
 
-# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the fourth weight
-# of a word stands in the bits that the other three leave. The product is exact, subnormal numbers included;
-# a product plus -0 is the one form that every GPU with bfloat16 has, and newer ones make a product of it.
+# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the signs of the
+# third and the fourth weight of a word stand apart, in the bits that the rest leaves. The product is exact,
+# subnormal numbers included; a product plus -0 is the one form that every GPU with bfloat16 has, and newer
+# ones make a product of it.
 _DECODE = constexpr("""{
-.reg .b32 a, b, c, z;
+.reg .b32 a, b, z;
 mov.b32 z, 0x80008000;
 and.b32 a, $4, 0x81C081C0;
 fma.rn.bf16x2 $0, a, $5, z;
@@ -24,16 +25,16 @@ shl.b32 a, $4, 3;
 and.b32 a, a, 0x81C081C0;
 fma.rn.bf16x2 $1, a, $6, z;
 shl.b32 a, $4, 6;
-and.b32 a, a, 0x81C081C0;
-fma.rn.bf16x2 $2, a, $7, z;
-shl.b32 a, $4, 1;
-and.b32 a, a, 0x80008000;
-shr.b32 b, $4, 3;
-and.b32 b, b, 0x01800180;
-shr.b32 c, $4, 7;
-and.b32 c, c, 0x00400040;
+shl.b32 b, $4, 1;
+and.b32 a, a, 0x01C001C0;
+and.b32 b, b, 0x80008000;
 or.b32 a, a, b;
-or.b32 a, a, c;
+fma.rn.bf16x2 $2, a, $7, z;
+shr.b32 a, $4, 3;
+shl.b32 b, $4, 2;
+and.b32 a, a, 0x01C001C0;
+and.b32 b, b, 0x80008000;
+or.b32 a, a, b;
 fma.rn.bf16x2 $3, a, $8, z;
 }""")
 
@@ -64,8 +65,9 @@ def _decode(words: tensor, s0: tensor, s1: tensor, s2: tensor, s3: tensor, NATIV
             pack=2,
         )
     w = words.to(tl.int32)
-    last = ((w << 1) & 0x8000) | ((w >> 3) & 0x0180) | ((w >> 7) & 0x0040)
-    return _weight(w, s0), _weight(w << 3, s1), _weight(w << 6, s2), _weight(last, s3)
+    third = ((w << 6) & 0x01C0) | ((w << 1) & 0x8000)
+    last = ((w >> 3) & 0x01C0) | ((w << 2) & 0x8000)
+    return _weight(w, s0), _weight(w << 3, s1), _weight(third, s2), _weight(last, s3)
 
 
 @triton.jit

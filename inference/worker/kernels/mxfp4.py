@@ -88,8 +88,8 @@ def _combine(codes: Tensor) -> Tensor:
     first, second, third, last = codes.to(torch.int32).unbind(-2)
     word = (first & 8) << 12 | (first & 7) << 6
     word |= (second & 8) << 9 | (second & 7) << 3
-    word |= (third & 8) << 6 | (third & 7)
-    word |= (last & 8) << 11 | (last & 6) << 9 | (last & 1) << 13
+    word |= (third & 8) << 11 | (third & 7)
+    word |= (last & 8) << 10 | (last & 7) << 9
     return (word - ((word & 0x8000) << 1)).to(torch.int16)
 
 

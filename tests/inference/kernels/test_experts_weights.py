@@ -12,7 +12,7 @@ from tests.inference.kernels.expert_cases import dequantised, random_checkpoint
 
 def _bits(words: Tensor) -> Tensor:
     """The codes [4, ...] of words, taken apart bit by bit: sign, two of exponent, one of mantissa."""
-    places = ((15, 8, 7, 6), (12, 5, 4, 3), (9, 2, 1, 0), (14, 11, 10, 13))
+    places = ((15, 8, 7, 6), (12, 5, 4, 3), (14, 2, 1, 0), (13, 11, 10, 9))
     word = words.to(torch.int32)
     return torch.stack([
         sum((word >> place & 1) << (3 - i) for i, place in enumerate(four)) for four in places  # type: ignore[misc]
