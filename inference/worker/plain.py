@@ -17,6 +17,7 @@ from inference.worker.weights import DenseExperts, LayerWeights, Shape, Weights
 
 ROWS = 4  # products have a multiple of so many rows
 _HEAD_BLOCK_BYTES = 1_000_000  # of the output matrix at a time, so that further rows find it in the cache
+_HEAD_SUM = 128  # columns that are summed up in one go: one long sum would round worse than transformers'
 _HEAD_PACKED_FOR = 16  # rows; for fewer than four the library would choose a layout that serves only one
 
 
@@ -44,7 +45,7 @@ class Head:
     def __call__(self, hidden: Tensor) -> Tensor:
         """float32 ``[rows, len(ids) or vocab]`` of ``[rows, hidden]``."""
         if self._packed is not None:
-            return _packed_product(hidden, self._packed).float()[: hidden.shape[0]]
+            return _packed_product(hidden, self._packed)[: hidden.shape[0]]
         logits = torch.empty(hidden.shape[0], self.weight.shape[0], dtype=hidden.dtype, device=hidden.device)
         at = 0
         for block in self._blocks:
@@ -61,7 +62,7 @@ class Head:
         return whole.index_copy_(1, self.ids, logits)
 
 
-def _pack(weight: Tensor) -> Tensor | None:
+def _pack(weight: Tensor) -> list[Tensor] | None:
     """``weight`` in the order in which oneDNN reads it best, if its products serve us here.
 
     They are several times faster than those of a matrix as it is, and give a row the same bits beside any
@@ -70,7 +71,10 @@ def _pack(weight: Tensor) -> Tensor | None:
     if weight.device.type != "cpu":
         return None
     try:
-        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _HEAD_PACKED_FOR)
+        packed = [
+            torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), _HEAD_PACKED_FOR)
+            for part in weight.split(_HEAD_SUM, dim=1)
+        ]
         probe = torch.linspace(-1, 1, 7 * weight.shape[1], dtype=weight.dtype).view(7, -1)
         crowd = _packed_product(probe, packed)
         alone = torch.cat([_packed_product(probe[:1], packed)[:1], _packed_product(probe[1:], packed)])
@@ -79,11 +83,18 @@ def _pack(weight: Tensor) -> Tensor | None:
     return packed if torch.equal(crowd, alone) else None
 
 
-def _packed_product(rows: Tensor, packed: Tensor) -> Tensor:
+def _packed_product(rows: Tensor, packed: list[Tensor]) -> Tensor:
     """``rows`` [rows, in] by a packed matrix [out, in], and perhaps some more rows."""
     if len(rows) < ROWS:  # strangely, fewer take longer
         rows = functional.pad(rows, (0, 0, 0, ROWS - len(rows)))
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], "")
+    made: Tensor | None = None
+    for part, matrix in zip(rows.split(_HEAD_SUM, dim=1), packed, strict=True):
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            part.contiguous(), matrix, None, "none", [], ""
+        ).float()
+        made = product if made is None else made.add_(product)
+    if made is None:
+        raise ValueError("a matrix without columns")
     return made
 
 
