@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import statistics
@@ -26,6 +27,8 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
+from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM
 
 from benchmarks.serve_peer import Figures, Peer, write_tokenizer
@@ -35,8 +38,9 @@ from inference.types import GenerationRequest, SamplingParams, TokensFinished
 
 TARGETS = {1: 1.5, 8: 2.0, 32: 2.0}  # by the number of streams
 VOCABULARY = 201_088
-DEMO_IDS = 6116  # the demonstration model knows no others
-NETWORK: Any = GptOssForCausalLM  # transformers is only partly annotated
+# These libraries are only partly annotated.
+NETWORK: Any = GptOssForCausalLM
+OPEN: Any = safe_open
 
 
 def write_random(folder: Path) -> None:
@@ -59,15 +63,25 @@ def write_random(folder: Path) -> None:
     NETWORK(config).to(torch.bfloat16).save_pretrained(folder)
 
 
-def model_folder(scratch: Path, kind: str) -> tuple[Path, int]:
-    """A checkpoint with a tokenizer, and how many ids it knows."""
+def model_folder(scratch: Path, kind: str) -> Path:
+    """A checkpoint with a tokenizer, and without ids that end a reply early."""
     folder = scratch / "model"
     if kind == "demo":
         pack.unpack(folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     else:
         write_random(folder)
     write_tokenizer(folder, VOCABULARY)
-    return folder, DEMO_IDS if kind == "demo" else VOCABULARY
+    return folder
+
+
+def output_matrix(folder: Path) -> tuple[list[int], int]:
+    """The ids that a tied model knows, whose rows are not all zeros, and the bytes of those in float32."""
+    with OPEN(str(folder / "model.safetensors"), "pt") as file:
+        matrix: Tensor = file.get_tensor("model.embed_tokens.weight")
+    known = matrix.any(dim=1).nonzero()[:, 0].tolist()
+    return known, len(known) * matrix.shape[1] * 4
 
 
 async def ours(engine: LocalEngine, prompts: list[tuple[int, ...]], tokens: int) -> Figures:
@@ -110,7 +124,7 @@ def read_bandwidth() -> float:
 Rows = dict[int, dict[str, Figures]]
 
 
-async def measure(options: argparse.Namespace, folder: Path, ids: int) -> tuple[Rows, float]:
+async def measure(options: argparse.Namespace, folder: Path, ids: list[int]) -> tuple[Rows, float]:
     """The medians by streams and by who answers, and the best reading bandwidth in bytes a second."""
     config = EngineConfig(model=str(folder), device="cpu", threads=options.threads, fallback=False)
     engine = LocalEngine(config)
@@ -134,7 +148,7 @@ async def measure(options: argparse.Namespace, folder: Path, ids: int) -> tuple[
                 bandwidth = max(bandwidth, await asyncio.to_thread(read_bandwidth))
                 rng = random.Random(1000 * streams + number)
                 # New prompts each round: nothing may come out of a prefix cache.
-                prompts = [tuple(rng.randrange(ids) for _ in range(options.prompt)) for _ in range(streams)]
+                prompts = [tuple(rng.choices(ids, k=options.prompt)) for _ in range(streams)]
                 tokens = options.tokens if number else 4  # the first round warms up
                 made.setdefault("engine", []).append(await ours(engine, prompts, tokens))
                 for peer in peers:
@@ -184,11 +198,6 @@ def report(rows: Rows, bandwidth: float, matrix_bytes: int) -> str:
     return "\n".join(lines)
 
 
-def matrix_bytes(kind: str) -> int:
-    """What a token must read of the output matrix in float32; the demonstration model's has mostly zeros."""
-    return 4 * (DEMO_IDS * 256 if kind == "demo" else VOCABULARY * 128)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -204,13 +213,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, ids = model_folder(Path(scratch), options.model)
+        folder = model_folder(Path(scratch), options.model)
+        ids, matrix_bytes = output_matrix(folder)
         rows, bandwidth = asyncio.run(measure(options, folder, ids))
     print(
         f"{options.model} model, prompt {options.prompt}, {options.tokens} new tokens, "
         f"{options.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}\n"
     )
-    print(report(rows, bandwidth, matrix_bytes(options.model)))
+    print(report(rows, bandwidth, matrix_bytes))
 
 
 if __name__ == "__main__":
