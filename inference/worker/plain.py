@@ -73,7 +73,7 @@ def _pack(weight: Tensor) -> list[Tensor] | None:
     try:
         packed = [
             torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), _HEAD_PACKED_FOR)
-            for part in weight.split(_HEAD_SUM, dim=1)
+            for part in torch.split(weight, _HEAD_SUM, dim=1)
         ]
         probe = torch.linspace(-1, 1, 7 * weight.shape[1], dtype=weight.dtype).view(7, -1)
         crowd = _packed_product(probe, packed)
@@ -88,7 +88,7 @@ def _packed_product(rows: Tensor, packed: list[Tensor]) -> Tensor:
     if len(rows) < ROWS:  # strangely, fewer take longer
         rows = functional.pad(rows, (0, 0, 0, ROWS - len(rows)))
     made: Tensor | None = None
-    for part, matrix in zip(rows.split(_HEAD_SUM, dim=1), packed, strict=True):
+    for part, matrix in zip(torch.split(rows, _HEAD_SUM, dim=1), packed, strict=True):
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             part.contiguous(), matrix, None, "none", [], ""
         ).float()
