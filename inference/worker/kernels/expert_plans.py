@@ -37,13 +37,12 @@ class Plan:
             raise ValueError("Both products need the same block of tokens, and the first cannot be split.")
 
 
-# (up to this many tokens, plan); a block holds all tokens of a decode step, so that a weight is read once
+# (up to this many tokens, plan), as benchmarks/gpu_experts.py measured on an H200
 PLANS = (
     (1, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4, 2))),
-    (2, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4))),
-    (16, Plan(Tile(128, 16, 4, 4), Tile(128, 16, 4, 4))),
-    (32, Plan(Tile(128, 32, 4, 3), Tile(128, 32, 4, 3))),
-    (64, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 4, 3))),
+    (4, Plan(Tile(32, 8, 1, 2), Tile(16, 8, 1, 3, 2))),
+    (8, Plan(Tile(32, 8, 1, 2), Tile(64, 8, 1, 2))),
+    (32, Plan(Tile(32, 8, 1, 2), Tile(32, 8, 1, 2))),
     (768, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 4, 3))),
 )
 LARGE = Plan(Tile(256, 128, 8, 3), Tile(128, 128, 8, 3))
