@@ -37,19 +37,17 @@ BOUND = 1e-2
 Candidates = dict[int, tuple[list[Tile], list[Tile]]]
 
 SHARED = [Tile(128, 16, 4, 4)]  # words go through shared memory
-DIRECT = [Tile(16, 8, 1, 3), Tile(32, 8, 1, 2), Tile(32, 8, 1, 3), Tile(64, 8, 1, 2)]  # or do not
-SPLIT = [replace(tile, splits=splits) for splits in (1, 2, 4) for tile in DIRECT[:3]]
+FIRST = [Tile(16, 8, 1, 2), Tile(16, 8, 1, 3), Tile(32, 8, 1, 2)]  # or do not
+SECOND = [Tile(16, 8, 1, 3), Tile(32, 8, 1, 2), Tile(64, 8, 1, 2)]
+HALVES = [replace(tile, splits=2) for tile in SECOND]
 # tokens: (tiles of the first product, tiles of the second); the same place in both has equal blocks
 CANDIDATES: Candidates = {
-    1: ([Tile(64, 16, 4, 4), *DIRECT], [Tile(64, 16, 4, 4, 2), *SPLIT, DIRECT[3]]),
-    2: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
-    4: (DIRECT, [*SPLIT[3:6], DIRECT[3]]),
-    8: ([*DIRECT, *SHARED], [*DIRECT, *SHARED]),
-    16: ([*DIRECT, Tile(32, 16, 1, 2), *SHARED], [*DIRECT, Tile(32, 16, 1, 2), *SHARED]),
-    32: (
-        [*DIRECT, Tile(32, 16, 1, 2), *SHARED, Tile(128, 32, 4, 3)],
-        [*DIRECT, Tile(32, 16, 1, 2), *SHARED, Tile(128, 32, 4, 3)],
-    ),
+    1: ([Tile(64, 16, 4, 4), *FIRST], [Tile(64, 16, 4, 4, 2), *HALVES, replace(SECOND[1], splits=4)]),
+    2: (FIRST, [*HALVES, SECOND[2]]),
+    4: (FIRST, [*HALVES, SECOND[2]]),
+    8: (FIRST, [*SECOND, *HALVES]),
+    16: ([*FIRST, *SHARED], [*SECOND, *SHARED]),
+    32: ([*FIRST, *SHARED, Tile(128, 32, 4, 3)], [*SECOND, *SHARED, Tile(128, 32, 4, 3)]),
 }
 
 
