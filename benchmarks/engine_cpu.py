@@ -67,7 +67,7 @@ def model_folder(scratch: Path, kind: str) -> Path:
     """A checkpoint with a tokenizer, and without ids that end a reply early."""
     folder = scratch / "model"
     if kind == "demo":
-        pack.unpack(folder)
+        folder = pack.unpack(folder)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     else:
