@@ -77,9 +77,8 @@ def continuous(network: Any, streams: int, new: int) -> float:
 def main(new: Annotated[int, typer.Option(help="New tokens of each stream.")] = 64) -> None:
     """Print tokens a second, the prompt's prefill included."""
     device = torch.device("cuda", 0)
-    print(
-        f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, transformers {transformers.__version__}"
-    )
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{torch.cuda.get_device_name(device)}, {versions}")
     network = random_network(device)
     network.set_attn_implementation("eager")
     for streams in (1, 8, 32):

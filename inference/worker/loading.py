@@ -212,13 +212,13 @@ def _wrap(
         status=status,
         limits=Limits(shape.vocab, room.context_length),
         runner=make(weights, room, max_running, chunk, engine),
-        pages=KvPages(room.full, room.sliding, shape.window, reuse=not engine.reproducible),
+        pages=KvPages(room.full, room.sliding, shape.window, reuse=not reproducible),
         max_running=max_running,
         chunk_tokens=chunk,
         # In the reproducible mode a prompt is cut in the same places whoever else writes.
-        chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not engine.reproducible else None,
-        # One prompt at a time is always cut and rounded alike.
-        max_pieces=None if plan.native_mxfp4 and not engine.reproducible else 1,
+        chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not reproducible else None,
+        # On a GPU the number of tokens in a pass changes how they are rounded.
+        max_pieces=1 if reproducible else None,
         held_bytes=checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
         + room.full * page_bytes(shape, None, plan.dtype.itemsize)
         + room.sliding * page_bytes(shape, shape.window, plan.dtype.itemsize),

@@ -12,8 +12,10 @@ does not see adds exactly nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +40,11 @@ class PagedKv:
 
     def _buffer(self, pages: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         size = (self.shape.kv_heads, pages, PAGE, self.shape.head_dim)
-        return torch.zeros(size, dtype=dtype, device=device)
+        if device.type != "cpu":
+            return torch.zeros(size, dtype=dtype, device=device)
+        # The system gives such zeros page by page, when they are first touched; torch would write them all.
+        raw = np.zeros(math.prod(size) * dtype.itemsize, dtype=np.uint8)
+        return torch.from_numpy(raw).view(dtype).view(size)
 
     def store(self, layer: int, places: Tensor, keys: Tensor, values: Tensor) -> None:
         """Write ``[tokens, kv_heads, head_dim]`` to flat places (page * PAGE + offset) ``[tokens]``."""
