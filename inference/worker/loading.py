@@ -196,6 +196,7 @@ def _wrap(
     chunk = engine.max_prefill_chunk or _CHUNK[kind]
     room = _room(shape, machine.free_bytes(), plan, machine, engine)
     make = _gpu_runner if plan.native_mxfp4 else _plain_runner
+    reproducible = machine.is_gpu and engine.reproducible  # on a CPU replies always are
     dtype = str(plan.dtype).removeprefix("torch.")
     unpacked = f"dequantised to {dtype}" if checkpoint.mxfp4 else "none"
     status = ModelStatus(
