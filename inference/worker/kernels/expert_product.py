@@ -12,31 +12,41 @@ from inference.worker.kernels.mxfp4 import TILE_ROWS
 
 R = constexpr(TILE_ROWS)
 
-# Two 16-bit words, one in each half of $4, to four pairs of bfloat16, each times its scale: the signs of the
-# third and the fourth weight of a word stand apart, in the bits that the rest leaves. The product is exact,
-# subnormal numbers included; a product plus -0 is the one form that every GPU with bfloat16 has, and newer
-# ones make a product of it.
+# Two neighbouring 16-bit words of a row, one in each half of $8, and those of the row eight below in $9, to
+# four pairs of bfloat16 each, times their scales. The last weights of both rows come from the bits that the
+# others leave, merged. The product is exact, subnormal numbers included; a product plus -0 is the one form
+# that every GPU with bfloat16 has, and newer ones make a product of it.
 _DECODE = constexpr("""{
-.reg .b32 a, b, z;
+.reg .b32 a, m, z;
 mov.b32 z, 0x80008000;
-and.b32 a, $4, 0x81C081C0;
-fma.rn.bf16x2 $0, a, $5, z;
-shl.b32 a, $4, 3;
+and.b32 a, $8, 0x81C081C0;
+fma.rn.bf16x2 $0, a, $10, z;
+shl.b32 a, $8, 6;
 and.b32 a, a, 0x81C081C0;
-fma.rn.bf16x2 $1, a, $6, z;
-shl.b32 a, $4, 6;
-shl.b32 b, $4, 1;
-and.b32 a, a, 0x01C001C0;
-and.b32 b, b, 0x80008000;
-or.b32 a, a, b;
-fma.rn.bf16x2 $2, a, $7, z;
-shr.b32 a, $4, 3;
-shl.b32 b, $4, 2;
-and.b32 a, a, 0x01C001C0;
-and.b32 b, b, 0x80008000;
-or.b32 a, a, b;
-fma.rn.bf16x2 $3, a, $8, z;
+fma.rn.bf16x2 $1, a, $11, z;
+shf.l.wrap.b32 a, $8, $8, 10;
+and.b32 a, a, 0x81C081C0;
+fma.rn.bf16x2 $2, a, $12, z;
+and.b32 a, $9, 0x81C081C0;
+fma.rn.bf16x2 $4, a, $14, z;
+shl.b32 a, $9, 6;
+and.b32 a, a, 0x81C081C0;
+fma.rn.bf16x2 $5, a, $15, z;
+shf.l.wrap.b32 a, $9, $9, 10;
+and.b32 a, a, 0x81C081C0;
+fma.rn.bf16x2 $6, a, $16, z;
+shl.b32 m, $9, 2;
+lop3.b32 m, $8, m, 0x0C180C18, 0xE4;
+shf.l.wrap.b32 a, m, m, 12;
+and.b32 a, a, 0x81C081C0;
+fma.rn.bf16x2 $3, a, $13, z;
+shl.b32 a, m, 2;
+and.b32 a, a, 0x81C081C0;
+fma.rn.bf16x2 $7, a, $17, z;
 }""")
+
+
+EIGHT = constexpr((tl.bfloat16,) * 8)
 
 
 @triton.jit
@@ -46,37 +56,77 @@ def _scale(fields: tensor, SHIFT: constexpr) -> tensor:
 
 
 @triton.jit
-def _weight(bits: tensor, scale: tensor) -> tensor:
-    """The same decoding in plain operations for the interpreter: float32, bfloat16's bits on top."""
-    weight = ((bits & 0x81C0) << 16).to(tl.float32, bitcast=True)
-    return (weight * ((scale.to(tl.int32) & 0xFFFF) << 16).to(tl.float32, bitcast=True)).to(tl.bfloat16)
+def _halves(values: tensor) -> tensor:
+    """From [rows, words] the upper and the lower eight of every sixteen rows, each [rows / 16, 8, words]."""
+    shape: constexpr = (values.shape[0] // 16, 2, 8, values.shape[1])
+    return tl.split(values.reshape(shape).permute(0, 2, 3, 1))
+
+
+@triton.jit
+def _whole(upper: tensor, lower: tensor) -> tensor:
+    """The reverse of ``_halves``."""
+    values = tl.join(upper, lower).permute(0, 3, 1, 2)
+    return values.reshape(16 * upper.shape[0], upper.shape[2])
+
+
+@triton.jit
+def _rotated(pairs: tensor, LEFT: constexpr) -> tensor:
+    """A rotation of 32 bits."""
+    return (pairs << LEFT) | (pairs >> (32 - LEFT))
+
+
+@triton.jit
+def _weights(pairs: tensor, scales: tensor) -> tensor:
+    """Each half of uint32 ``pairs`` times its scale, in plain operations for the interpreter."""
+    bits = tl.join(pairs << 16, pairs).reshape(scales.shape) & 0x81C00000
+    scale = (scales.to(tl.uint32) & 0xFFFF) << 16
+    return (bits.to(tl.float32, bitcast=True) * scale.to(tl.float32, bitcast=True)).to(tl.bfloat16)
+
+
+@triton.jit
+def _pairs(words: tensor) -> tensor:
+    """Two neighbouring words in one uint32."""
+    shape: constexpr = (words.shape[0], words.shape[1], words.shape[2] // 2, 2)
+    first, second = tl.split((words.to(tl.uint32) & 0xFFFF).reshape(shape))
+    return first | (second << 16)
 
 
 @triton.jit
 def _decode(words: tensor, s0: tensor, s1: tensor, s2: tensor, s3: tensor, NATIVE: constexpr) -> tensor:
-    """Words and their four scales, of the same shape, to four weights bf16 each."""
+    """Words and their four scales, all [rows, words], to four weights bf16 each."""
+    u, v = _halves(words)
+    u0, v0 = _halves(s0)
+    u1, v1 = _halves(s1)
+    u2, v2 = _halves(s2)
+    u3, v3 = _halves(s3)
     if NATIVE:
-        return tl.inline_asm_elementwise(
+        u0, u1, u2, u3, v0, v1, v2, v3 = tl.inline_asm_elementwise(
             _DECODE,
-            "=&r,=&r,=&r,=&r,r,r,r,r,r",
-            [words, s0, s1, s2, s3],
-            dtype=(tl.bfloat16, tl.bfloat16, tl.bfloat16, tl.bfloat16),
+            "=&r,=&r,=&r,=&r,=&r,=&r,=&r,=&r,r,r,r,r,r,r,r,r,r,r",
+            [u, v, u0, u1, u2, u3, v0, v1, v2, v3],
+            dtype=EIGHT,
             is_pure=True,
             pack=2,
         )
-    w = words.to(tl.int32)
-    third = ((w << 6) & 0x01C0) | ((w << 1) & 0x8000)
-    last = ((w >> 3) & 0x01C0) | ((w << 2) & 0x8000)
-    return _weight(w, s0), _weight(w << 3, s1), _weight(third, s2), _weight(last, s3)
+    else:
+        u, v = _pairs(u), _pairs(v)
+        merged = (u & 0x0C180C18) | ((v << 2) & 0xF3E7F3E7)
+        u0, u1, u2 = _weights(u, u0), _weights(u << 6, u1), _weights(_rotated(u, 10), u2)
+        v0, v1, v2 = _weights(v, v0), _weights(v << 6, v1), _weights(_rotated(v, 10), v2)
+        u3, v3 = _weights(_rotated(merged, 12), u3), _weights(merged << 2, v3)
+    return _whole(u0, v0), _whole(u1, v1), _whole(u2, v2), _whole(u3, v3)
 
 
 @triton.jit
 def _load_words(
     words_ptr: tensor, scales_ptr: tensor, inside: tensor, chunk: tensor, WORDS: constexpr
 ) -> tensor:
-    """Words [rows, WORDS] and scales [rows] of one chunk."""
+    """Words [rows, WORDS] and scales [rows, 4] (each four times) of one chunk.
+
+    Were a load smaller than the program has threads, the compiler would let each of them load many scales.
+    """
     words = tl.load(words_ptr + chunk * (R * 32) + inside * WORDS + tl.arange(0, WORDS)[None, :])
-    return words, tl.load(scales_ptr + chunk * R)
+    return words, tl.load(scales_ptr[:, None] + (chunk * R + tl.zeros((1, 4), tl.int32)))
 
 
 @triton.jit
@@ -87,12 +137,18 @@ def _load_x(x_ptr: tensor, mask: tensor, chunk: tensor, COLUMNS: constexpr, WORD
 
 
 @triton.jit
+def _wide(scale: tensor, BM: constexpr, WORDS: constexpr) -> tensor:
+    """From [BM, 4] to [BM, WORDS]: a number for each word, in the lanes that have loaded it once."""
+    return tl.broadcast_to(scale[:, None, :, None], (BM, WORDS // 8, 4, 2)).reshape(BM, WORDS)
+
+
+@triton.jit
 def _add_chunk(acc: tensor, words: tensor, fields: tensor, x: tensor, NATIVE: constexpr) -> tensor:
     """Add one chunk's products to ``acc``."""
-    s0 = tl.broadcast_to(_scale(fields, 0)[:, None], words.shape)
-    s1 = tl.broadcast_to(_scale(fields, 8)[:, None], words.shape)
-    s2 = tl.broadcast_to(_scale(fields, 16)[:, None], words.shape)
-    s3 = tl.broadcast_to(_scale(fields, 24)[:, None], words.shape)
+    BM: constexpr = words.shape[0]
+    W: constexpr = words.shape[1]
+    s0, s1 = _wide(_scale(fields, 0), BM, W), _wide(_scale(fields, 8), BM, W)
+    s2, s3 = _wide(_scale(fields, 16), BM, W), _wide(_scale(fields, 24), BM, W)
     w0, w1, w2, w3 = _decode(words, s0, s1, s2, s3, NATIVE)
     # one after the other along the columns: in the registers of the tensor cores' operand nothing moves
     weights = tl.join(tl.join(w0, w2), tl.join(w1, w3)).permute(0, 2, 3, 1)

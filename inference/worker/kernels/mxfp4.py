@@ -2,7 +2,11 @@
 
 A checkpoint stores two neighbouring columns in a byte. Here four weights of one row share a 16-bit word, so
 that a pair of words becomes four pairs of bfloat16 with a few shifts and masks: the bits of a weight (sign,
-two of exponent, one of mantissa) stand where bfloat16 has them, for the first weight without any shift.
+two of exponent, one of mantissa) stand where bfloat16 has them, for the first weight without any shift. For
+the second and the third they do after a rotation of the pair by 6 and by 10. Each of these leaves four bits;
+those of a pair and of the pair eight rows below, merged, give the fourth weights of both, after rotations by
+12 and by 2: two rows that stand in the same registers of the tensor cores' operand.
+
 Within a chunk of 128 columns word ``c`` of 32 holds the columns ``c``, ``32 + c``, ``64 + c``, ``96 + c``:
 each is in a scale group of its own. A rest of 64 columns is a chunk of 16 words. Rows are stored in tiles of
 32, chunk after chunk, so that every read is one contiguous piece. The four bits and the scales are those of
@@ -76,21 +80,32 @@ def _words(blocks: Tensor) -> Tensor:
     codes = pad(codes, (0, padded_columns(groups * GROUP) - groups * GROUP))
     chunks = codes.shape[1] // CHUNK
     tiles = rows // TILE_ROWS
-    full = _combine(codes[:, : chunks * CHUNK].reshape(tiles, TILE_ROWS, chunks, 4, 32))
-    parts = [full.transpose(1, 2).reshape(tiles, -1)]
+    full = _combine(codes[:, : chunks * CHUNK].reshape(tiles, 2, 2, 8, chunks, 4, 16, 2))
+    parts = [full.movedim(4, 1).reshape(tiles, -1)]
     if codes.shape[1] % CHUNK:
-        parts.append(_combine(codes[:, chunks * CHUNK :].reshape(tiles, TILE_ROWS, 4, 16)).reshape(tiles, -1))
-    return torch.cat(parts, dim=1).flatten()
+        rest = _combine(codes[:, chunks * CHUNK :].reshape(tiles, 2, 2, 8, 1, 4, 8, 2))
+        parts.append(rest.reshape(tiles, -1))
+    return torch.cat(parts, dim=1).flatten().view(torch.int16)
 
 
 def _combine(codes: Tensor) -> Tensor:
-    """Words int16 [..., words] from codes [..., 4, words]: see the module's text and the kernels' decoder."""
-    first, second, third, last = codes.to(torch.int32).unbind(-2)
-    word = (first & 8) << 12 | (first & 7) << 6
-    word |= (second & 8) << 9 | (second & 7) << 3
-    word |= (third & 8) << 11 | (third & 7)
-    word |= (last & 8) << 10 | (last & 7) << 9
-    return (word - ((word & 0x8000) << 1)).to(torch.int16)
+    """Pairs of words, int32 [tiles, 2, 2, 8, chunks, n], from their codes [tiles, 2, 2, 8, chunks, 4, n, 2].
+
+    See the module's text and the kernels' decoder.
+    """
+    wide = codes.to(torch.int64)
+    places = (wide & 8) << 12 | (wide & 7) << 6
+    first, second, third, last = (places[..., 0] | places[..., 1] << 16).unbind(-2)
+    word = first | _rotate_right(second, 6) | _rotate_right(third, 10)
+    upper, lower = last.unbind(2)  # eight rows, and the eight rows below
+    merged = _rotate_right(upper, 12) | _rotate_right(lower, 2)
+    word |= torch.stack((merged, merged >> 2), dim=2) & 0x0C180C18
+    return (word - ((word & 0x80000000) << 1)).to(torch.int32)
+
+
+def _rotate_right(pairs: Tensor, bits: int) -> Tensor:
+    """A rotation of 32 bits of non-negative int64."""
+    return (pairs >> bits | pairs << (32 - bits)) & 0xFFFFFFFF
 
 
 def _scales(scales: Tensor) -> Tensor:

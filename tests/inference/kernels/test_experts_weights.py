@@ -9,14 +9,27 @@ from torch import Tensor
 from inference.worker.kernels.mxfp4 import Mxfp4Matrix
 from tests.inference.kernels.expert_cases import dequantised, random_checkpoint
 
+# Where two neighbouring words have a code's bits (sign, two of exponent, one of mantissa), for the weights of
+# the first; sixteen further, modulo 32, for the second's. Those of the last weight: in two rows merged.
+PLACES = ((15, 8, 7, 6), (9, 2, 1, 0), (5, -2, -3, -4))
+MERGED = ((3, -4, -5, -6), (13, 6, 5, 4))
 
-def _bits(words: Tensor) -> Tensor:
-    """The codes [4, ...] of words, taken apart bit by bit: sign, two of exponent, one of mantissa."""
-    places = ((15, 8, 7, 6), (12, 5, 4, 3), (14, 2, 1, 0), (13, 11, 10, 9))
-    word = words.to(torch.int32)
-    return torch.stack([
-        sum((word >> place & 1) << (3 - i) for i, place in enumerate(four)) for four in places  # type: ignore[misc]
-    ])  # fmt: skip
+
+def _codes(upper: Tensor, lower: Tensor, below: bool) -> Tensor:
+    """The codes [4, words] of one of two rows, taken apart bit by bit, from pairs of words of both."""
+
+    def own(place: int) -> Tensor:
+        return (lower if below else upper) >> place % 32 & 1
+
+    def merged(place: int) -> Tensor:
+        place %= 32
+        return lower >> place - 2 & 1 if place % 16 in (5, 6, 12, 13) else upper >> place & 1
+
+    found = []
+    for places, bit in [*((four, own) for four in PLACES), (MERGED[below], merged)]:
+        code = [sum(bit(p + half) << (3 - i) for i, p in enumerate(places)) for half in (0, 16)]
+        found.append(torch.stack(code, dim=-1).flatten())  # type: ignore[arg-type]
+    return torch.stack(found)
 
 
 def _unpacked(matrix: Mxfp4Matrix, expert: int) -> tuple[Tensor, Tensor]:
@@ -25,16 +38,19 @@ def _unpacked(matrix: Mxfp4Matrix, expert: int) -> tuple[Tensor, Tensor]:
     chunks = -(-stored // 128)
     codes = torch.empty(rows, stored, dtype=torch.int32)
     scales = torch.empty(rows, stored, dtype=torch.int32)
-    bits = _bits(matrix.words[expert])
+    pairs = matrix.words[expert].view(torch.int32).to(torch.int64) & 0xFFFFFFFF
     fields = matrix.scales[expert].view(torch.uint8).view(-1, 4).to(torch.int32)
     for row in range(rows):
         for chunk in range(chunks):
             width = min(128, stored - chunk * 128) // 4
             start = row // 32 * 32 * stored // 4 + chunk * 32 * 32 + row % 32 * width
+            upper = start - row % 16 // 8 * 8 * width
+            both = [pairs[at // 2 : (at + width) // 2] for at in (upper, upper + 8 * width)]
+            bits = _codes(both[0], both[1], row % 16 >= 8)
             field = fields[(row // 32 * chunks + chunk) * 32 + row % 32]
             for part in range(4):
                 at = slice(chunk * 128 + part * width, chunk * 128 + (part + 1) * width)
-                codes[row, at] = bits[part, start : start + width]
+                codes[row, at] = bits[part]
                 scales[row, at] = field[part]
     return codes[:, : matrix.columns], scales[:, : matrix.columns]
 
