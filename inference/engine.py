@@ -24,6 +24,7 @@ from inference.worker.messages import Cancel, EngineConfig, Limits
 __all__ = ["Engine", "EngineConfig", "LocalEngine"]
 
 MAX_SEED = 2**63 - 1
+MAX_LOGPROBS = 20  # of the likeliest ids, as in OpenAI's APIs
 
 
 class Engine(Protocol):
@@ -171,6 +172,9 @@ def _check_sampling(sampling: SamplingParams, limits: Limits) -> None:
         raise InvalidRequest("The seed must be a whole number from 0 to 9223372036854775807.")
     if any(type(token) is not int or not 0 <= token < limits.vocab_size for token in sampling.stop_token_ids):
         raise InvalidRequest("A stop id is not in the model's vocabulary.")
+    wanted = sampling.logprobs
+    if wanted is not None and (type(wanted) is not int or not 0 <= wanted <= MAX_LOGPROBS):
+        raise InvalidRequest(f"logprobs must be a whole number from 0 to {MAX_LOGPROBS}.")
 
 
 def _is_number(value: object) -> bool:

@@ -81,12 +81,13 @@ class TokenStream:
         event = self._events.popleft()
         if not isinstance(event, TokensGenerated):
             return event
-        ids = list(event.token_ids)
+        ids, scores = list(event.token_ids), list(event.logprobs)
         while self._events and isinstance(self._events[0], TokensGenerated):
             following = self._events.popleft()
             if isinstance(following, TokensGenerated):
                 ids.extend(following.token_ids)
-        return TokensGenerated(event.request_id, tuple(ids))
+                scores.extend(following.logprobs)
+        return TokensGenerated(event.request_id, tuple(ids), tuple(scores))
 
 
 class OpenRequests:

@@ -250,7 +250,7 @@ class EngineCore:
         if not self._is_here(sequence):
             return
         code = "generation_failed"
-        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        if _is_memory(error):
             code = "out_of_memory"
         elif isinstance(error, InvalidLogits):
             code = "invalid_logits"
@@ -278,9 +278,18 @@ class EngineCore:
 
 def _is_device_lost(error: Exception) -> bool:
     """CUDA errors other than want of memory (an assertion, an illegal access) poison the whole process."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if _is_memory(error):
         return False
-    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    text = str(error)
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in text or "Triton Error [CUDA]" in text
+
+
+def _is_memory(error: Exception) -> bool:
+    """Want of memory, whoever says so: torch, CUDA itself, Triton or cuBLAS."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "ALLOC_FAILED" in text)
+    )
 
 
 def _release_memory() -> None:

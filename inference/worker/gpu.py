@@ -22,7 +22,7 @@ from inference.worker.kernels.attention_prefill import prefill_attention, prefil
 from inference.worker.kernels.fused import mark_broken, rotary_store
 from inference.worker.kernels.sample import sample, sample_workspace
 from inference.worker.pages import pages_for
-from inference.worker.runner import Chosen
+from inference.worker.runner import Chosen, Launch
 from inference.worker.scheduling import Piece
 from inference.worker.sequence import Sequence
 
@@ -108,6 +108,17 @@ class GpuLaunch:
         return TokenLogprob(token, float(own), top)
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A pass that ran, and whose results cannot be had."""
+
+    error: Exception
+
+    def collect(self) -> list[Chosen]:
+        """See ``Launch``."""
+        raise self.error
+
+
 class GpuRunner:
     """See ``Runner``.
 
@@ -138,7 +149,7 @@ class GpuRunner:
             self._sync([piece.sequence for piece in pieces])
             return self._read(pieces)
 
-    def decode(self, sequences: Several[Sequence]) -> GpuLaunch:
+    def decode(self, sequences: Several[Sequence]) -> Launch:
         """See ``Runner``."""
         with torch.inference_mode():
             self._sync(sequences)
@@ -179,7 +190,7 @@ class GpuRunner:
             )
         return self._graphs[size]
 
-    def _write(self, sequences: Several[Sequence]) -> GpuLaunch:
+    def _write(self, sequences: Several[Sequence]) -> Launch:
         size = next(size for size in self._sizes() if size >= len(sequences))
         graph = self._graph(size)
         rows = tuple(sequence.slot for sequence in sequences)
@@ -190,7 +201,11 @@ class GpuRunner:
             graph.graph.replay()
         else:
             self._pass(graph)
-        return self._launched(tuple(sequences), len(sequences), graph.ids, graph.logits)
+        try:
+            return self._launched(tuple(sequences), len(sequences), graph.ids, graph.logits)
+        except Exception as error:
+            # The pass has stepped its rows on, so it must not be repeated: it ends for all of them.
+            return Broken(error)
 
     def _pass(self, graph: Graph) -> None:
         """One decode pass over the rows of ``graph``."""
@@ -280,6 +295,7 @@ class GpuRunner:
     def _sync(self, sequences: Several[Sequence]) -> None:
         """Write the pages that these sequences got since they were last here into the tables."""
         updates: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+        written: dict[int, tuple[Sequence, int, int, int]] = {}
         for sequence in sequences:
             known, epoch, *done = self._written.get(sequence.slot, (None, 0, 0, 0))
             if known is not sequence or epoch != sequence.preemptions:
@@ -289,11 +305,12 @@ class GpuRunner:
                 first = sequence.slot * table.shape[1]
                 updates[kind].extend((first + at, pages[at]) for at in range(done[kind], len(pages)))
             counts = len(sequence.full_pages), len(sequence.sliding_pages)
-            self._written[sequence.slot] = (sequence, sequence.preemptions, *counts)
+            written[sequence.slot] = (sequence, sequence.preemptions, *counts)
         for table, new in zip((self._slots.full, self._slots.sliding), updates, strict=True):
             if new:
                 sent = self._send([[at for at, _ in new], [page for _, page in new]], torch.int64)
                 table.view(-1).index_copy_(0, sent[0], sent[1].to(torch.int32))
+        self._written.update(written)  # not before: a launch that failed is repeated
 
     def _set_sampling(self, sequences: Several[Sequence]) -> None:
         """Tell the device where these sequences stand and how they sample, before their first token."""

@@ -118,12 +118,13 @@ class Loader:
             self._hand_over(source, machine, self._board.set_target, meanwhile=False)
             return
         except Stopped:
-            return
+            failed = None  # another wish has come
         except Exception as error:
             failed = _failed(shown, error)
         # Only now, for the exception held what was half loaded.
         give_memory_back(nothing_loaded=False)
-        self._recover(failed)
+        if failed is not None:
+            self._recover(failed)
 
     def _look(self) -> Machine:
         if self._machine is None:
@@ -171,12 +172,14 @@ class Loader:
             return True
         try:
             self._hand_over(source, self._machine, lambda _status: None, meanwhile=True)
-        except Stopped:
             return True
+        except Stopped:
+            given_up = True
         except Exception:
             logger.exception("The model %s could not be loaded.", source.name)
-            return False
-        return True
+            given_up = False
+        give_memory_back(nothing_loaded=False)
+        return given_up
 
     def _hand_over(
         self, source: ModelSource, machine: Machine, show: Callable[[ModelStatus], None], *, meanwhile: bool

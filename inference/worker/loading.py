@@ -128,10 +128,15 @@ def load(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, progres
     plan = make_plan(checkpoint, machine)
     adopt = _adopter() if plan.native_mxfp4 else None
     weights = read_weights(checkpoint, machine.device, plan.dtype, progress, adopt)
-    model = _wrap(weights, checkpoint, machine, plan, engine)
-    progress("Warming up")
-    _warm_up(model)
-    model.runner.capture()
+    try:
+        model = _wrap(weights, checkpoint, machine, plan, engine)
+        progress("Warming up")
+        _warm_up(model)
+        model.runner.capture()
+    except (torch.OutOfMemoryError, MemoryError):
+        raise ModelLoadError(
+            "The model fits into memory, but no room is left to work with it.", "not_enough_memory"
+        ) from None
     return model
 
 

@@ -151,8 +151,7 @@ class Worker:
     def _retire(self) -> None:
         """Give up models that neither answer new requests nor have any left, and their memory."""
         if self._room is not None and time.monotonic() >= self._patience:
-            for core in self._leaving:
-                core.give_up()
+            self._end_leaving()
         if any(not core.busy for core in self._leaving):
             self._drop_idle()
             # Only here, where no variable holds a model that is gone, can its memory really be given back.
@@ -161,6 +160,10 @@ class Worker:
         if self._room is not None and not self._leaving:
             self._room.done()
             self._room = None
+
+    def _end_leaving(self) -> None:
+        for core in self._leaving:
+            core.give_up()
 
     def _drop_idle(self) -> None:
         idle = [core for core in self._leaving if not core.busy]

@@ -132,8 +132,13 @@ class Events:
 
     def __reduce__(self) -> tuple[Callable[[Iterable[_Plain]], Events], tuple[tuple[_Plain, ...]]]:
         """Tokens travel as plain pairs: a pickled dataclass costs several times as much, in every step."""
-        plain = ((e.request_id, e.token_ids) if isinstance(e, TokensGenerated) else e for e in self.events)
-        return _events, (tuple(plain),)
+        return _events, (tuple(_plain(event) for event in self.events),)
+
+
+def _plain(event: TokenEvent) -> _Plain:
+    if isinstance(event, TokensGenerated) and not event.logprobs:
+        return event.request_id, event.token_ids
+    return event
 
 
 _Plain = TokenEvent | tuple[str, tuple[int, ...]]

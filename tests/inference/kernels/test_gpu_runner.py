@@ -30,6 +30,7 @@ from inference.worker.gpu_network import GpuNetwork, GpuPages, adopt_experts
 from inference.worker.messages import Limits
 from inference.worker.network import LoadedModel
 from inference.worker.pages import KvPages
+from inference.worker.sequence import Sequence
 from inference.worker.weights import Weights, read_weights
 from tests.inference.checkpoints import NETWORK, prompt, write_mxfp4_checkpoint
 
@@ -198,3 +199,23 @@ def test_a_piece_in_the_middle_of_a_prompt_tells_only_that_it_went_wrong(model: 
         ]
         core.cancel_all()
         model.pages.check([])
+
+
+def test_a_table_that_could_not_be_written_is_written_when_the_launch_is_repeated(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = model.runner
+    assert isinstance(runner, GpuRunner)
+    one = Sequence.of(GenerationRequest("one", (1, 2), SamplingParams()), 0.0, 1)
+    one.slot, one.full_pages, one.sliding_pages = 1, [7], [8]
+    send = GpuRunner._send
+
+    def fail(*_: object) -> torch.Tensor:
+        monkeypatch.setattr(GpuRunner, "_send", send)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(GpuRunner, "_send", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        runner._sync([one])
+    runner._sync([one])
+    assert (int(runner._slots.full[1, 0]), int(runner._slots.sliding[1, 0])) == (7, 8)
