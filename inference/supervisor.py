@@ -7,8 +7,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
 from inference import catalog
+from inference.errors import ModelLoadError
 from inference.streams import OpenRequests, Trouble
 from inference.transport import Life, new_life
 from inference.types import EngineHealth, ModelStage, ModelStatus
@@ -144,7 +146,17 @@ class Supervisor:
         target, active = health.target, health.active
         if target is None or active is None or target.stage is not ModelStage.FAILED:
             return self._wanted
+        if self._wanted.strip().lower() != catalog.AUTO and _name_of(self._wanted) != target.name:
+            return self._wanted  # asked for after that failure, and the worker never came to it
         return self._names.get(active.name, active.name)
+
+
+def _name_of(model: str) -> str:
+    """What ``health`` calls a model that was asked for by this name."""
+    try:
+        return catalog.resolve(model).name
+    except ModelLoadError:
+        return Path(model).name
 
 
 def restart_delay(first: float, deaths: int) -> float:

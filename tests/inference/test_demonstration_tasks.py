@@ -6,7 +6,6 @@ import json
 import random
 import re
 
-import numpy as np
 import pytest
 
 from inference.demonstration import arithmetic, lists
@@ -149,8 +148,10 @@ def test_rows_hold_whole_samples_and_mark_replies_only() -> None:
     flat = rows.ids.flatten()
     places = rows.wanted[rows.wanted > 0]
     assert 0 < len(places) < flat.size / 2
-    endings = np.isin(flat, STOP_TOKEN_IDS).nonzero()[0]
-    assert set(endings) <= set(places.tolist())  # every stop token is learnt
+    endings = (flat == RETURN).nonzero()[0]
+    assert len(endings) > 3
+    assert set(endings) <= set(places.tolist())  # every end is learnt; a call may stand in a prompt, too
+    assert CALL in flat[places]
     assert all(flat[place] != 200_006 or flat[place - 1] == 200_007 for place in places)
     text = codec.decode([int(i) for i in flat[places]])
     assert "<|start|>user" not in text

@@ -39,8 +39,8 @@ class Plan:
 
 # (up to this many tokens, plan), as benchmarks/gpu_experts.py measured on an H200
 PLANS = (
-    (1, Plan(Tile(64, 16, 4, 4), Tile(64, 16, 4, 4, 2))),
-    (4, Plan(Tile(32, 8, 1, 2), Tile(16, 8, 1, 3, 2))),
+    (1, Plan(Tile(16, 8, 1, 2), Tile(32, 8, 1, 2, 4))),
+    (4, Plan(Tile(32, 8, 1, 2), Tile(32, 8, 1, 2, 2))),
     (8, Plan(Tile(32, 8, 1, 2), Tile(64, 8, 1, 2))),
     (32, Plan(Tile(32, 8, 1, 2), Tile(32, 8, 1, 2))),
     (768, Plan(Tile(128, 64, 8, 3), Tile(128, 64, 4, 3))),
