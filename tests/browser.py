@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MS = 30_000
+"""How long a page may take for one thing on a machine that has much else to do."""
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -33,6 +35,7 @@ def chromium_running() -> Iterator[Browser]:
     While it runs, this thread has a running event loop: a fixture that holds it must end before any test
     that is a coroutine, so its scope is a package and not the session.
     """
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
         try:

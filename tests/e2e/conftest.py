@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
-from tests.browser import Watch, chromium_running
+from tests.browser import TIMEOUT_MS, Watch, chromium_running
 from tests.e2e.served_app import ServedApp
 
-TIMEOUT_MS = 30_000
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
@@ -24,10 +23,8 @@ Picture = Callable[[Page, str], None]
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """One browser for all tests of this folder; every visitor has a profile of their own."""
-    expect.set_options(timeout=TIMEOUT_MS)
     with chromium_running() as browser:
         yield browser
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="package")

@@ -15,7 +15,7 @@ from inference.errors import EngineUnavailable, ModelLoadError, RequestRefused
 from inference.types import FinishReason, ModelStage, TokensFinished, TokensStarted
 from inference.worker.network import LoadedModel
 from tests.inference.checkpoints import change_config, generate, plain_checkpoint, write_checkpoint
-from tests.inference.engines import collect, config, failed, ready, request, run, running
+from tests.inference.engines import PATIENCE, collect, config, failed, ready, request, run, running
 
 
 @pytest.fixture(params=["thread", "process"])
@@ -78,7 +78,7 @@ async def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path: Path) ->
             name = f"other{seed}"
             await engine.load(str(write_checkpoint(tmp_path / name, seed=seed)))
             await ready(engine, name)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     if len(loaded_models() - before) == 1:
                         break

@@ -38,6 +38,7 @@ from inference.worker.messages import Cancel, Close, Command, Events, Limits, Lo
 from tests.inference import faulty_worker
 from tests.inference.checkpoints import generate, plain_checkpoint, prompt, write_checkpoint
 from tests.inference.engines import (
+    PATIENCE,
     break_worker,
     collect,
     config,
@@ -181,7 +182,7 @@ async def test_a_thread_that_hangs_is_replaced_and_what_it_says_later_is_dropped
     tokens = [e.token_ids for e in await collect(stream) if isinstance(e, TokensGenerated)]
     assert sum(tokens, ()) == generate(plain_checkpoint(), (1, 2, 3), 100)
     await engine.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while "inference-worker" in inference_threads():  # noqa: ASYNC110 - a thread has no asyncio.Event
             await asyncio.sleep(0.01)
 
@@ -203,7 +204,7 @@ async def test_a_lost_gpu_cannot_be_had_again_by_a_thread() -> None:
 async def test_a_worker_that_cannot_live_is_given_up(mode: str, caplog: pytest.LogCaptureFixture) -> None:
     processes = worker_processes()
     engine = light("Stillborn", mode, restart_delay=0.001)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while engine.health().alive:  # noqa: ASYNC110 - another thread decides
             await asyncio.sleep(0.01)
     target = engine.health().target
@@ -295,7 +296,7 @@ def test_the_worker_ends_with_its_parent(worker: str, tmp_path: Path) -> None:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    gone, _alive = psutil.wait_procs([child], timeout=20)
+    gone, _alive = psutil.wait_procs([child], timeout=PATIENCE)
     assert gone == [child]
 
 

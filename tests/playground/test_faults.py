@@ -16,7 +16,7 @@ from storage.errors import StorageFull
 from storage.records import GenerationStatus
 from storage.store import Store
 from tests.playground.scripted import Script
-from tests.playground.world import World, ask, events, running, settled, text_of
+from tests.playground.world import TIMEOUT, World, ask, events, running, settled, text_of
 
 WORDS = [("analysis", "one two three four"), ("final", "five six seven eight")]
 
@@ -107,7 +107,7 @@ async def test_a_full_disk_in_mid_stream_lets_the_reply_end_and_says_so(
             assert text_of(seen, 1) == "five six seven eight"
             assert seen[-1].data["error_code"] == "storage_full"
             assert "room" in seen[-1].data["error"]
-        async with asyncio.timeout(10):  # room again: the end is saved after all
+        async with asyncio.timeout(TIMEOUT):  # room again: the end is saved after all
             saved = await settled(browser, turn["generation"]["id"])
         assert saved["generation"]["status"] == "finished"
         assert saved["messages"][1]["content"] == "five six seven eight"

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount
 
 from playground.accounts.identity import PLAIN_NAME, SECURE_NAME, cookie_header, token_hash
 from tests.playground.scripted import Script
-from tests.playground.world import World, ask, events, running, settled
+from tests.playground.world import TIMEOUT, World, ask, events, running, settled
 
 PUBLIC, OWN, BY_ID = "the same for everybody", "about the asker only", "about one id"
 ROUTES = {
@@ -81,7 +81,7 @@ async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) 
 
 async def until_running(browser: httpx.AsyncClient, generation_id: str) -> None:
     address = f"/api/generations/{generation_id}"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT):
         while (await browser.get(address)).json()["generation"]["status"] != "running":  # noqa: ASYNC110 - over the wire there is no event
             await asyncio.sleep(0.02)
 

@@ -10,7 +10,7 @@ import pytest
 from playground import sse
 from playground.runs import KEEP_RUNS, LoggedEvent, Run, RunRegistry
 from tests.playground.scripted import Script
-from tests.playground.world import ask, events, running, settled
+from tests.playground.world import TIMEOUT, ask, events, running, settled
 
 
 async def test_two_hundred_readers_leave_nothing_behind(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ async def test_two_hundred_readers_leave_nothing_behind(tmp_path: Path) -> None:
         for _ in range(4):
             await asyncio.gather(*(events(browser, name, until=3) for _ in range(50)))
         await browser.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT):
             while run.reader_count or len(asyncio.all_tasks()) > before:  # noqa: ASYNC110 - tasks end without an event
                 await asyncio.sleep(0.02)
         assert script.hold is not None
@@ -38,7 +38,7 @@ async def test_a_quiet_stream_is_kept_awake(tmp_path: Path, monkeypatch: pytest.
     async with running(tmp_path, script) as world, world.browser() as browser:
         turn = await ask(browser)
         address = f"/api/generations/{turn['generation']['id']}/events"
-        async with asyncio.timeout(10), browser.stream("GET", address) as answer:
+        async with asyncio.timeout(TIMEOUT), browser.stream("GET", address) as answer:
             async for line in answer.aiter_lines():
                 if line.startswith(":"):
                     break
@@ -66,7 +66,7 @@ async def test_waiting_text_comes_without_a_further_token() -> None:
     run = Run("owner", "generation", "conversation")
     run.append_text(0, "a")
     run.append_text(0, "b")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         async for batch in run.follow(1, 1.0):
             assert batch == [LoggedEvent(2, "delta", {"i": 0, "t": "b"})]
             break
@@ -80,7 +80,7 @@ async def test_finished_runs_are_forgotten_after_a_while_and_when_there_are_many
     run.finish({})
     registry.keep_finished(run)
     assert registry.get("owner", "one") is run
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         while registry.get("owner", "one") is not None:  # noqa: ASYNC110 - forgetting is no event
             await asyncio.sleep(0.01)
     registry = RunRegistry()

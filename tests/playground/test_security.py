@@ -236,7 +236,7 @@ async def test_a_body_that_does_not_arrive_ends_the_request() -> None:
     sent: list[Message] = []
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/", "headers": []}
     guarded = BodyLimits(reads_the_body, seconds=0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         with pytest.raises(ClientDisconnect):
             await guarded(scope, half_a_body, send)
     assert sent == []

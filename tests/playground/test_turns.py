@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.store import Store
 from tests.playground.scripted import DRAWN_SEED, Script
-from tests.playground.world import ask, events, running, settled, text_of
+from tests.playground.world import TIMEOUT, ask, events, running, settled, text_of
 
 LONG = Script([("analysis", "one two three four five six"), ("final", "seven eight nine ten eleven")])
 
@@ -198,7 +198,7 @@ async def test_text_is_saved_while_the_reply_runs(tmp_path: Path) -> None:
     script = held(at=8)
     async with running(tmp_path, script) as world, world.browser() as browser:
         turn = await ask(browser)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 saved = (await browser.get(f"/api/generations/{turn['generation']['id']}")).json()
                 if saved["messages"] and "three" in saved["messages"][0]["content"]:

@@ -22,7 +22,7 @@ from playground.web import create_app
 from storage.store import Store
 from tests.playground.scripted import Script, ScriptedEngine
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import Watch, chromium_running
+from tests.browser import TIMEOUT_MS, Watch, chromium_running
 from tests.playground.ui.served import Served, serving
-
-TIMEOUT_MS = 15_000
 
 NewPage = Callable[..., Page]
 

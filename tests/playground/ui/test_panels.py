@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, Request, Route, expect
+from playwright.sync_api import Locator, Page, Request, Response, Route, expect
 
 from inference.metrics import MetricsBuilder
 from inference.types import EngineHealth, ModelStage, ModelStatus
@@ -38,6 +38,11 @@ def figure(page: Page, name: str) -> Locator:
 
 def offer(page: Page, name: str) -> Locator:
     return page.get_by_test_id("model-offer").filter(has=page.get_by_text(name, exact=True))
+
+
+def model_change(response: Response) -> bool:
+    """Whether the server answers that it loads a model; the page asks for the state of the models, too."""
+    return response.url.endswith("/api/model") and response.request.method == "POST"
 
 
 def answering(served: Served, monkeypatch: pytest.MonkeyPatch, model: ModelStatus | None) -> None:
@@ -171,7 +176,7 @@ def test_what_does_not_fit_is_loaded_only_after_a_question(served: Served, page:
 
     chip.click()
     offer(page, "gpt-oss-120b").click()
-    with page.expect_response("**/api/model") as answer:
+    with page.expect_response(model_change) as answer:
         page.get_by_test_id("dialog-confirm").click()
     assert answer.value.status == 202
     assert served.engine.loads == ["openai/gpt-oss-120b"]
@@ -189,7 +194,8 @@ def test_the_picker_is_used_by_keyboard(served: Served, page: Page) -> None:
     expect(offer(page, "gpt-oss-20b")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("dialog")).to_contain_text("13.8 GB are fetched first")
-    page.get_by_test_id("dialog-confirm").press("Enter")
+    with page.expect_response(model_change):
+        page.get_by_test_id("dialog-confirm").press("Enter")
     expect(page.get_by_test_id("dialog")).to_have_count(0)
     expect(page.get_by_test_id("model-status")).to_be_focused()
     assert served.engine.loads == ["openai/gpt-oss-20b"]
