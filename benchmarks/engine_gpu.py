@@ -8,6 +8,7 @@ demonstration model.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Iterator
@@ -252,6 +253,7 @@ def main(
     with_profile: Annotated[bool, typer.Option("--profile", help="Also list the kernels of a step.")] = False,
     reproducible: Annotated[bool, typer.Option(help="Also measure the reproducible mode.")] = True,
     demo: Annotated[Path | None, typer.Option(help="A checkpoint folder to check exactness on.")] = None,
+    peers: Annotated[bool, typer.Option(help="Then time transformers on the same shape.")] = True,
 ) -> None:
     """Print the tables of docs/performance.md."""
     device = torch.device("cuda", 0)
@@ -270,13 +272,22 @@ def main(
                 profile(model, streams)
     if reproducible:
         del model
-        with section("reproducible"):
-            speed(make_model(weights, reproducible=True), 1)
+        with section("reproducible"), torch.inference_mode():
+            model = make_model(weights, reproducible=True)
+            speed(model, 1)
     if demo is not None:
         from benchmarks.engine_exact import check
 
         with section("exactness"):
             check(demo)
+    del weights, model
+    gc.collect()
+    torch.cuda.empty_cache()
+    if peers:
+        from benchmarks.gpu_peers import compare
+
+        with section("transformers"):
+            compare(device, new=48)
 
 
 if __name__ == "__main__":

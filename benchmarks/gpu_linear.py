@@ -16,11 +16,12 @@ from inference.worker.kernels.linear import (
     LinearConfig,
     add_linear,
     linear_workspace,
-    norm_router,
     row_linear,
 )
+from inference.worker.kernels.router import norm_router
+from inference.worker.kernels.routing import Routing
 
-HIDDEN, EPS = 2880, 1e-5
+HIDDEN, EPS, TOP_K = 2880, 1e-5, 4
 ROWS = (1, 8, 32)
 SHAPES = {"qkv": (2880, 5120), "o": (4096, 2880)}
 ROW_CONFIGS = (
@@ -131,13 +132,14 @@ def small(bench: Bench) -> None:
 def router_case(bench: Bench, rows: int, experts: int) -> None:
     weights = [bfloat(experts, HIDDEN, scale=HIDDEN**-0.5) for _ in range(copies(experts * HIDDEN * 2))]
     x, gain, bias = bfloat(rows, HIDDEN), bfloat(HIDDEN), bfloat(experts)
-    normed, logits = torch.empty_like(x), torch.empty(rows, experts, device="cuda")
+    normed, routing = torch.empty_like(x), Routing.empty(rows, experts, TOP_K, x.device)
+    logits = routing.logits.view(-1)[: rows * experts].view(rows, experts)
     floor = experts * HIDDEN * 2 / BYTES_PER_US
     for columns, warps in ((4, 8), (4, 4), (2, 4), (8, 8)):
         launches: list[Callable[[], object]] = [
             partial(
                 norm_router,
-                *(x, (gain, EPS), weight, bias, normed, logits),
+                *(x, (gain, EPS), weight, bias, normed, routing, TOP_K, 8),
                 columns=columns,
                 warps=warps,
             )
@@ -145,7 +147,7 @@ def router_case(bench: Bench, rows: int, experts: int) -> None:
         ]
         logits.fill_(math.nan)
         launches[0]()
-        title = f"norm and router of {experts} T{rows} columns={columns} warps={warps}"
+        title = f"norm, router and routing of {experts} T{rows} columns={columns} warps={warps}"
         bench.check(title, logits, normed.float() @ weights[0].float().T + bias.float(), 1e-4)
         bench.check(title, normed, norm_of(x, gain))
         bench.time(title, launches, floor)

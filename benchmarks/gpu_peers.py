@@ -74,23 +74,26 @@ def continuous(network: Any, streams: int, new: int) -> float:
     return rates[-1]
 
 
-def main(new: Annotated[int, typer.Option(help="New tokens of each stream.")] = 64) -> None:
+def compare(device: torch.device, new: int) -> None:
     """Print tokens a second, the prompt's prefill included."""
-    device = torch.device("cuda", 0)
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     print(f"{torch.cuda.get_device_name(device)}, {versions}")
     network = random_network(device)
     network.set_attn_implementation("eager")
     for streams in (1, 8, 32):
-        print(
-            f"generate(), eager, bfloat16, {streams} streams: {generate(network, streams, new):,.0f} tokens/s"
-        )
+        rate = generate(network, streams, new)
+        print(f"generate(), eager, bfloat16, {streams} streams: {rate:,.0f} tokens/s", flush=True)
     network.set_attn_implementation("paged|eager")
     for streams in (1, 8, 32):
         rate = continuous(network, streams, new)
         print(
             f"continuous batching, paged eager, bfloat16, {streams} streams: {rate:,.0f} tokens/s", flush=True
         )
+
+
+def main(new: Annotated[int, typer.Option(help="New tokens of each stream.")] = 64) -> None:
+    """Print tokens a second, the prompt's prefill included."""
+    compare(torch.device("cuda", 0), new)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from inference.types import TokenLogprob
 from inference.worker.gpu_network import GpuNetwork, GpuPages
 from inference.worker.kernels.attention_decode import decode_attention, decode_workspace
 from inference.worker.kernels.attention_prefill import prefill_attention, prefill_blocks
-from inference.worker.kernels.fused import mark_broken, rotary_store
+from inference.worker.kernels.fused import mark_broken, rms_norm, rotary_store
 from inference.worker.kernels.sample import sample, sample_workspace
 from inference.worker.pages import pages_for
 from inference.worker.runner import Chosen, Launch
@@ -232,7 +232,7 @@ class GpuRunner:
             return out
 
         ids = slots.last_id.index_select(0, graph.slot_of_row)
-        network.logits(network.trunk(ids, attend), graph.logits)
+        network.logits(network.trunk(ids, attend, normed=True), graph.logits)
         self._sample(graph.logits, graph.slot_of_row, graph.ids)
 
     # --- prefill ---------------------------------------------------------------------------------
@@ -270,9 +270,12 @@ class GpuRunner:
         sequences = [piece.sequence for piece in ends]
         self._set_sampling(sequences)
         last = self._send([flat - 1 for flat in accumulate(piece.count for piece in ends)], torch.int64)
-        vocab = self._network.weights.shape.vocab
-        logits = torch.empty(len(ends), vocab, dtype=torch.bfloat16, device=self._device)
-        self._network.logits(hidden.index_select(0, last), logits)
+        logits = torch.empty(
+            len(ends), self._network.weights.shape.vocab, dtype=torch.bfloat16, device=self._device
+        )
+        weights = self._network.weights
+        ended = rms_norm(hidden.index_select(0, last), weights.norm, weights.shape.eps)
+        self._network.logits(ended, logits)
         self._sample(logits, self._send([sequence.slot for sequence in sequences], torch.int32), ids)
         return logits
 

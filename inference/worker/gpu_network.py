@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inference.worker.kernels.experts import Workspace, experts_forward
+from inference.worker.kernels.expert_plans import plan_for
+from inference.worker.kernels.experts import NextNorm, Workspace, experts_forward, routed_forward
 from inference.worker.kernels.fused import add_rms_norm, rms_norm
-from inference.worker.kernels.linear import MOST_ROWS, add_linear, linear_workspace, norm_router, row_linear
+from inference.worker.kernels.linear import MOST_ROWS, add_linear, linear_workspace, row_linear
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
+from inference.worker.kernels.router import norm_router
 from inference.worker.pages import PAGE
 from inference.worker.weights import LayerWeights, PackedExperts, Shape, Weights
 
@@ -74,34 +76,55 @@ class GpuNetwork:
         self._experts = Workspace.empty(tokens, weights.shape.top_k, weights.layers[0].experts)
         self._linear = linear_workspace(weights.shape.hidden, device)
 
-    def trunk(self, ids: Tensor, attend: Attend) -> Tensor:
-        """The last layer's output [tokens, hidden] of ``ids`` [tokens], without the last norm."""
-        hidden = functional.embedding(ids, self.weights.embedding)
-        one_layer = self._few if len(ids) <= MOST_ROWS else self._many
-        for number, layer in enumerate(self.weights.layers):
-            hidden = one_layer(hidden, number, layer, attend)
-        return hidden
-
-    def logits(self, hidden: Tensor, out: Tensor) -> None:
-        """Write [rows, vocab] bfloat16 of ``hidden`` [rows, hidden]."""
+    def trunk(self, ids: Tensor, attend: Attend, *, normed: bool = False) -> Tensor:
+        """The last layer's output [tokens, hidden] of ``ids`` [tokens], before or after the last norm."""
         weights = self.weights
-        torch.mm(rms_norm(hidden, weights.norm, weights.shape.eps), weights.head.t(), out=out)
+        hidden = functional.embedding(ids, weights.embedding)
+        if 1 < len(ids) <= MOST_ROWS:
+            after = self._few(hidden, attend)
+            return after if normed else hidden
+        one_layer = self._one if len(ids) == 1 else self._many
+        for number, layer in enumerate(weights.layers):
+            hidden = one_layer(hidden, number, layer, attend)
+        return rms_norm(hidden, weights.norm, weights.shape.eps) if normed else hidden
 
-    def _few(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
-        """One layer for so few tokens that reading the weights is what takes the time."""
-        shape, rows = self.weights.shape, len(hidden)
-        if rows == 1:
-            qkv = hidden.new_empty(rows, shape.qkv_rows)
-            row_linear(hidden, layer.qkv, layer.qkv_bias, qkv, norm=(layer.norm, shape.eps))
-            row_linear(attend(number, qkv), layer.out, layer.out_bias, hidden, residual=hidden)
-        else:
-            qkv = functional.linear(rms_norm(hidden, layer.norm, shape.eps), layer.qkv, layer.qkv_bias)
+    def logits(self, normed: Tensor, out: Tensor) -> None:
+        """Write [rows, vocab] bfloat16 of ``normed`` [rows, hidden]."""
+        torch.mm(normed, self.weights.head.t(), out=out)
+
+    def _few(self, hidden: Tensor, attend: Attend) -> Tensor:
+        """All layers for so few tokens that reading the weights is what takes the time.
+
+        ``hidden`` becomes the last one's output; its norm is returned. Every layer's first norm is taken by
+        the kernel that ends the layer before it.
+        """
+        weights, shape = self.weights, self.weights.shape
+        norms = [*(layer.norm for layer in weights.layers), weights.norm]
+        normed = rms_norm(hidden, norms[0], shape.eps)
+        for number, layer in enumerate(weights.layers):
+            qkv = functional.linear(normed, layer.qkv, layer.qkv_bias)
             add_linear(attend(number, qkv), layer.out, layer.out_bias, hidden, self._linear)
-        normed, logits = torch.empty_like(hidden), hidden.new_empty(rows, shape.experts, dtype=torch.float32)
-        norm = (layer.mlp_norm, shape.eps)
-        norm_router(hidden, norm, layer.router, layer.router_bias, normed, logits)
-        out = torch.empty_like(hidden)
-        return experts_forward(normed, logits, shape.top_k, hidden, layer.experts, self._experts, out=out)
+            blocks = self._route(hidden, layer, normed)
+            then = NextNorm(norms[number + 1], shape.eps, normed)
+            routed_forward(normed, blocks, hidden, layer.experts, self._experts, hidden, then=then)
+        return normed
+
+    def _one(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
+        """One layer for one token."""
+        shape = self.weights.shape
+        qkv = hidden.new_empty(1, shape.qkv_rows)
+        row_linear(hidden, layer.qkv, layer.qkv_bias, qkv, norm=(layer.norm, shape.eps))
+        row_linear(attend(number, qkv), layer.out, layer.out_bias, hidden, residual=hidden)
+        normed = torch.empty_like(hidden)
+        blocks = self._route(hidden, layer, normed)
+        return routed_forward(normed, blocks, hidden, layer.experts, self._experts, hidden)
+
+    def _route(self, hidden: Tensor, layer: LayerWeights, normed: Tensor) -> int:
+        """Choose the experts; the norm of ``hidden`` goes into ``normed``."""
+        block = plan_for(len(hidden)).gate_up.tokens
+        norm = (layer.mlp_norm, self.weights.shape.eps)
+        routing, top_k = self._experts.routing, self.weights.shape.top_k
+        return norm_router(hidden, norm, layer.router, layer.router_bias, normed, routing, top_k, block)
 
     def _many(self, hidden: Tensor, number: int, layer: LayerWeights, attend: Attend) -> Tensor:
         """One layer for so many tokens that arithmetic is what takes the time."""

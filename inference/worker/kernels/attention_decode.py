@@ -30,11 +30,14 @@ MERGED_AT_ONCE = tl.constexpr(8)
 
 @dataclass(frozen=True, slots=True)
 class DecodeConfig:
-    """How one launch is cut. ``keys``: of one step of the loop; ``least``: of one share."""
+    """How one launch is cut. ``keys``: of one step of the loop; ``least``: of one share; up to ``alone`` keys
+    are not shared out at all, for the merge takes longer than they do.
+    """
 
     shares: int
     keys: int = 64
     least: int = 128
+    alone: int = 512
     warps: int = 4
     stages: int = 3
 
@@ -153,13 +156,15 @@ def _share(
     SHARES: tl.constexpr,
     KEYS: tl.constexpr,
     LEAST: tl.constexpr,
+    ALONE: tl.constexpr,
 ) -> Any:
     """How many shares there are, and which keys of the pages belong to this one."""
     first = now * 0
     if WINDOW > 0:
         first = tl.maximum(now - (WINDOW - 1), 0)
     steps = tl.cdiv(now - first, KEYS)
-    wanted = tl.minimum(tl.maximum(tl.cdiv(now - first, LEAST), 1), SHARES)
+    wanted = tl.minimum(tl.cdiv(now - first, LEAST), SHARES)
+    wanted = tl.where(now - first <= ALONE, 1, wanted)
     each = tl.maximum(tl.cdiv(steps, wanted), 1)
     active = tl.maximum(tl.cdiv(steps, each), 1)
     begin = first + split * each * KEYS
@@ -274,13 +279,14 @@ def _decode_kernel(
     SHARES: tl.constexpr,
     KEYS: tl.constexpr,
     LEAST: tl.constexpr,
+    ALONE: tl.constexpr,
     ROWS: tl.constexpr,
     MERGE_ROWS: tl.constexpr,
 ) -> None:
     row, head, split = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     slot = tl.load(slot_of_row + row).to(tl.int64)
     now = tl.load(position + slot)
-    active, begin, end = _share(now, split, WINDOW, SHARES, KEYS, LEAST)
+    active, begin, end = _share(now, split, WINDOW, SHARES, KEYS, LEAST, ALONE)
     if split >= active:
         return
     member, column = tl.arange(0, ROWS)[:, None], tl.arange(0, D)[None, :]
@@ -366,7 +372,7 @@ def decode_attention(
         *(qkv, cos, sin, k_pages, v_pages, table, slot_of_row, position, sinks, out),
         *(workspace.partial, workspace.arrivals, table.stride(0)),
         *(kv_heads, group, size, page, window or 0, size**-0.5 * LOG2E.value),
-        *(config.shares, config.keys, config.least, QUERIES),
+        *(config.shares, config.keys, config.least, config.alone, QUERIES),
         triton.next_power_of_2(group),
         num_warps=config.warps,
         num_stages=config.stages,

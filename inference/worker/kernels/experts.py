@@ -117,10 +117,48 @@ def combine_kernel(
     tl.store(out_ptr + token * COLUMNS + column, acc.to(out_ptr.dtype.element_ty), mask)
 
 
+@triton.jit(do_not_specialize=["pairs"])
+def combine_norm_kernel(
+    partial_ptr: tensor, weights_ptr: tensor, residual_ptr: tensor, gain_ptr: tensor, out_ptr: tensor,
+    normed_ptr: tensor, pairs: tensor, eps: tensor, COLUMNS: constexpr, TOP_K: constexpr, SPLITS: constexpr,
+    BLOCK: constexpr,
+) -> None:  # fmt: skip
+    """The same for a whole row, and the norm that the next layer begins with."""
+    token = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    mask = column < COLUMNS
+    gain = tl.load(gain_ptr + column, mask, other=0.0).to(tl.float32)
+    acc = tl.zeros((BLOCK,), tl.float32)
+    for rank in tl.static_range(TOP_K):
+        value = tl.zeros((BLOCK,), tl.float32)
+        for split in tl.static_range(SPLITS):
+            at = partial_ptr + (split * pairs + token * TOP_K + rank) * COLUMNS
+            value += tl.load(at + column, mask, other=0.0)
+        acc += value * tl.load(weights_ptr + token * TOP_K + rank)
+    acc += tl.load(residual_ptr + token * COLUMNS + column, mask, other=0.0).to(tl.float32)
+    rounded = acc.to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + token * COLUMNS + column, rounded, mask)
+    values = rounded.to(tl.float32)
+    scale = tl.rsqrt(tl.sum(values * values, axis=0) / COLUMNS + eps)
+    tl.store(
+        normed_ptr + token * COLUMNS + column, (values * scale * gain).to(normed_ptr.dtype.element_ty), mask
+    )
+
+
 NATIVE = isinstance(down_kernel, JITFunction)  # the interpreter has no inline assembly
 
 
 COMBINED = 512  # columns of the output that one program adds
+NORM_WARPS = 8
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NextNorm:
+    """The norm after the experts: its weight [hidden], and where the normed output [tokens, hidden] goes."""
+
+    weight: Tensor
+    eps: float
+    out: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,17 +200,46 @@ def experts_forward(
     softmax weighs them. The device is never waited for, so a CUDA graph can hold the call. ``plan`` replaces
     that of the table. Raises ValueError when the workspace is too small.
     """
-    tokens = x.shape[0]
-    pairs = tokens * top_k
-    plan = plan or plan_for(tokens)
-    splits = plan.down.splits
-    if pairs > workspace.activations.shape[0] or splits * pairs * layer.down.rows > workspace.partial.numel():
-        raise ValueError("The workspace of the experts is too small for so many tokens.")
+    plan = plan or plan_for(x.shape[0])
+    _check_room(x.shape[0], layer, workspace, plan)
     blocks = route(router_logits.contiguous(), top_k, plan.gate_up.tokens, workspace.routing)
     out = torch.empty_like(x) if out is None else out
+    return routed_forward(x, blocks, residual, layer, workspace, out, plan=plan)
+
+
+def routed_forward(
+    x: Tensor,
+    blocks: int,
+    residual: Tensor | None,
+    layer: Mxfp4Experts,
+    workspace: Workspace,
+    out: Tensor,
+    *,
+    plan: Plan | None = None,
+    then: NextNorm | None = None,
+) -> Tensor:
+    """The same with the routing done: the workspace's has so many ``blocks`` of the plan's size.
+
+    ``then`` takes the norm of the output in the same launch, and needs a ``residual``, whose place ``out``
+    may take.
+    """
+    tokens = x.shape[0]
+    plan = plan or plan_for(tokens)
+    _check_room(tokens, layer, workspace, plan)
     launch_gate_up(x.contiguous(), layer, workspace, blocks, plan.gate_up)
-    launch_down(pairs, layer, workspace, blocks, plan.down)
-    return launch_combine(x, residual, layer, workspace, splits, out)
+    launch_down(tokens * workspace.top_k, layer, workspace, blocks, plan.down)
+    if then is None:
+        return launch_combine(x, residual, layer, workspace, plan.down.splits, out)
+    if residual is None:
+        raise ValueError("The norm of the output is that with its residual.")
+    return launch_combine_norm(residual, layer, workspace, plan.down.splits, out, then)
+
+
+def _check_room(tokens: int, layer: Mxfp4Experts, workspace: Workspace, plan: Plan) -> None:
+    pairs = tokens * workspace.top_k
+    room = workspace.partial.numel()
+    if pairs > workspace.activations.shape[0] or plan.down.splits * pairs * layer.down.rows > room:
+        raise ValueError("The workspace of the experts is too small for so many tokens.")
 
 
 def launch_gate_up(x: Tensor, layer: Mxfp4Experts, workspace: Workspace, blocks: int, tile: Tile) -> None:
@@ -208,5 +275,18 @@ def launch_combine(
     combine_kernel[(tokens, triton.cdiv(columns, COMBINED))](
         workspace.partial, workspace.routing.weights, x if residual is None else residual, out,
         tokens * workspace.top_k, columns, workspace.top_k, splits, residual is not None, COMBINED,
+    )  # fmt: skip
+    return out
+
+
+def launch_combine_norm(
+    residual: Tensor, layer: Mxfp4Experts, workspace: Workspace, splits: int, out: Tensor, then: NextNorm
+) -> Tensor:
+    """The same with the norm of the output."""
+    tokens, columns = residual.shape
+    combine_norm_kernel[(tokens,)](
+        workspace.partial, workspace.routing.weights, residual, then.weight, out, then.out,
+        tokens * workspace.top_k, then.eps, columns, workspace.top_k, splits,
+        triton.next_power_of_2(columns), num_warps=NORM_WARPS,
     )  # fmt: skip
     return out

@@ -1,10 +1,10 @@
 """Linear layers for the few rows of a decode step: each weight is read once, at the memory's speed (Triton).
 
-Three kernels. For one row, a program takes some rows of the weight whole and adds their products up in
+Two kernels. For one row, a program takes some rows of the weight whole and adds their products up in
 registers; the norm before the layer costs nothing extra, for its gain is multiplied in on the way, and the
 length of the row, one factor for all, at the end. For up to 64 rows, the tensor cores take tiles; the inner
 dimension is cut into shares, which the last program of a tile to arrive adds up in their order, so results
-repeat. And the router's small layer takes the norm with it.
+repeat.
 """
 
 from __future__ import annotations
@@ -199,64 +199,4 @@ def add_linear(
         *(columns, inner, config.shares, padded, config.columns, config.inner),
         num_warps=config.warps,
         num_stages=config.stages,
-    )
-
-
-@triton.jit
-def _norm_router_kernel(
-    x: tl.tensor,
-    gain: tl.tensor,
-    weight: tl.tensor,
-    bias: tl.tensor,
-    normed: tl.tensor,
-    logits: tl.tensor,
-    eps: tl.tensor,
-    EXPERTS: tl.constexpr,
-    K: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    BLOCK: tl.constexpr,
-) -> None:
-    row, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    inner = tl.arange(0, BLOCK)
-    inside = inner < K
-    expert = part * COLUMNS + tl.arange(0, COLUMNS)
-    mask = (expert < EXPERTS)[:, None] & inside[None, :]
-    w = tl.load(weight + expert[:, None] * K + inner[None, :], mask=mask, other=0.0).to(tl.float32)
-    values = tl.load(x + row * K + inner, mask=inside, other=0.0).to(tl.float32)
-    factor = tl.load(gain + inner, mask=inside, other=0.0).to(tl.float32)
-    rounded = (values * tl.rsqrt(tl.sum(values * values, axis=0) / K + eps) * factor).to(
-        normed.dtype.element_ty
-    )
-    tl.store(normed + row * K + inner, rounded, mask=inside & (part == 0))
-    result = tl.sum(w * rounded.to(tl.float32)[None, :], axis=1)
-    result += tl.load(bias + expert, mask=expert < EXPERTS, other=0.0).to(tl.float32)
-    tl.store(logits + row * EXPERTS + expert, result.to(logits.dtype.element_ty), mask=expert < EXPERTS)
-
-
-ROUTER_COLUMNS = 4
-ROUTER_WARPS = 8
-
-
-def norm_router(
-    x: torch.Tensor,
-    norm: tuple[torch.Tensor, float],
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    normed: torch.Tensor,
-    logits: torch.Tensor,
-    *,
-    columns: int = ROUTER_COLUMNS,
-    warps: int = ROUTER_WARPS,
-) -> None:
-    """The norm of ``x`` [T, K] into ``normed``, and the router's ``logits`` [T, experts] of it, in one
-    launch.
-
-    ``weight`` is [experts, K]. A row's result never depends on the others.
-    """
-    rows, inner = x.shape
-    experts = weight.shape[0]
-    _norm_router_kernel[(rows, triton.cdiv(experts, columns))](
-        *(x, norm[0], weight, bias, normed, logits, norm[1], experts, inner),
-        *(columns, triton.next_power_of_2(inner)),
-        num_warps=warps,
     )

@@ -28,7 +28,10 @@ def _top_k(
     expert = tl.arange(0, EE)[None, :]
     rank = tl.arange(0, KK)[None, :]
     mask = (token < tokens)[:, None] & (expert < E)
-    logits = tl.load(logits_ptr + token[:, None] * E + expert, mask, other=float("-inf")).to(tl.float32)
+    # other programs of the same launch may have written them: not from this processor's own cache
+    logits = tl.load(
+        logits_ptr + token[:, None] * E + expert, mask, other=float("-inf"), cache_modifier=".cg"
+    ).to(tl.float32)
     logits = tl.where(mask, tl.where(logits > LOWEST, logits, LOWEST), float("-inf"))
     order = tl.full(logits.shape, -1, tl.int32)
     chosen = tl.full((token.shape[0], KK), float("-inf"), tl.float32)
@@ -77,8 +80,8 @@ def _write_table(
             tl.store(table_ptr + place * 4 + column, -1, mask)
 
 
-@triton.jit(do_not_specialize=["tokens", "most"])
-def route_few(
+@triton.jit
+def route_block(
     logits_ptr: tensor, weights_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor,
     most: tensor, E: constexpr, TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, KK: constexpr,
     TT: constexpr,
@@ -89,6 +92,16 @@ def route_few(
     count = tl.sum((order >= 0).to(tl.int32), 0)
     _write_pairs(pairs_ptr, order, tl.cumsum(count, 0) - count, token, TOP_K)
     _write_table(table_ptr, count, most, tokens, BLOCK, EE)
+
+
+@triton.jit(do_not_specialize=["tokens", "most"])
+def route_few(
+    logits_ptr: tensor, weights_ptr: tensor, pairs_ptr: tensor, table_ptr: tensor, tokens: tensor,
+    most: tensor, E: constexpr, TOP_K: constexpr, BLOCK: constexpr, EE: constexpr, KK: constexpr,
+    TT: constexpr,
+) -> None:  # fmt: skip
+    """The same as a launch of its own."""
+    route_block(logits_ptr, weights_ptr, pairs_ptr, table_ptr, tokens, most, E, TOP_K, BLOCK, EE, KK, TT)
 
 
 @triton.jit(do_not_specialize=["tokens"])
@@ -138,6 +151,8 @@ class Routing:
     table: Tensor  # int32 [blocks, 4]
     order: Tensor  # int8 [tokens, experts rounded up to a power of two]
     counts: Tensor  # int32 [programs, experts rounded up to a power of two]
+    logits: Tensor  # fp32 [64, experts], of few tokens
+    arrivals: Tensor  # int32 [1]; zero between launches
 
     @classmethod
     def empty(cls, tokens: int, experts: int, top_k: int, device: torch.device) -> "Routing":
@@ -149,6 +164,8 @@ class Routing:
             torch.empty(most_blocks(tokens, experts, top_k, SMALLEST), 4, dtype=torch.int32, device=device),
             torch.empty(tokens, wide, dtype=torch.int8, device=device),
             torch.empty(triton.cdiv(tokens, TOKENS), wide, dtype=torch.int32, device=device),
+            torch.empty(TOKENS, experts, dtype=torch.float32, device=device),
+            torch.zeros(1, dtype=torch.int32, device=device),
         )
 
 

@@ -11,7 +11,7 @@ from inference.worker.kernels.attention_decode import DecodeConfig, decode_atten
 from tests.inference.kernels.attention_cases import NAN, Case, error
 
 BOUND = 1e-2
-SHARED = DecodeConfig(shares=4, keys=64, least=64, stages=1)
+SHARED = DecodeConfig(shares=4, keys=64, least=64, alone=0, stages=1)
 
 
 def decode(case: Case, config: DecodeConfig | None = None) -> torch.Tensor:
@@ -46,7 +46,7 @@ def test_adds_the_sink_once(sink: float) -> None:
 @pytest.mark.parametrize("shares", [1, 2, 16])
 def test_any_number_of_shares_gives_the_same_result(shares: int) -> None:
     case = Case([0, 32, 33, 300], [1] * 4, 2, 1, 32)
-    config = DecodeConfig(shares=shares, keys=16, least=16, stages=1)
+    config = DecodeConfig(shares=shares, keys=16, least=16, alone=0, stages=1)
     assert error(decode(case, config), case.expected()) < BOUND
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.worker.kernels.expert_plans import Plan, Tile
-from inference.worker.kernels.experts import Workspace, experts_forward
+from inference.worker.kernels.expert_plans import Plan, Tile, plan_for
+from inference.worker.kernels.experts import NextNorm, Workspace, experts_forward, routed_forward
+from inference.worker.kernels.fused import rms_norm
 from inference.worker.kernels.mxfp4 import Mxfp4Experts
+from inference.worker.kernels.routing import route
 from tests.inference.kernels.expert_cases import random_checkpoint, reference, relative_error
 
 TOLERANCE = 6e-3  # one rounding of the activations and one of the output to bfloat16
@@ -74,6 +76,22 @@ def test_programs_of_one_warp_compute_the_same(hidden: int, intermediate: int, t
     plan = Plan(replace(tile, splits=1), tile)
     out = _forward(x, logits, 2, residual, checkpoint.packed(), plan=plan)
     assert relative_error(out, reference(x, logits, 2, residual, checkpoint)) < TOLERANCE
+
+
+@pytest.mark.parametrize("plan", [None, Plan(Tile(64, 16, 4, 3), Tile(64, 16, 4, 3, 2))])
+def test_the_next_norm_is_that_of_the_output_which_may_take_the_residuals_place(plan: Plan | None) -> None:
+    checkpoint = random_checkpoint(6, 96, 64)
+    layer = checkpoint.packed()
+    x, logits, residual = _inputs(5, 96, 6)
+    gain = torch.linspace(-1, 2, 96).to(torch.bfloat16)
+    expected = _forward(x, logits, 4, residual, layer, plan)
+    normed = torch.full_like(x, float("nan"))
+    workspace, plan = _poisoned(5, 4, layer), plan or plan_for(5)
+    blocks = route(logits, 4, plan.gate_up.tokens, workspace.routing)
+    then = NextNorm(gain, 1e-5, normed)
+    routed_forward(x, blocks, residual, layer, workspace, residual, plan=plan, then=then)
+    assert torch.equal(residual, expected)
+    assert torch.equal(normed, rms_norm(expected, gain, 1e-5))
 
 
 @pytest.mark.parametrize("tokens", [5, 70])

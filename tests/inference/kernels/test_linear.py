@@ -10,7 +10,6 @@ from inference.worker.kernels.linear import (
     LinearConfig,
     add_linear,
     linear_workspace,
-    norm_router,
     row_linear,
 )
 from tests.inference.kernels.attention_cases import NAN, error
@@ -92,13 +91,3 @@ def test_refuses_too_many_rows() -> None:
         row_linear(normal(2, 64), weight, bias, poisoned(2, 8))
     with pytest.raises(ValueError, match="too many rows"):
         add_linear(normal(65, 64), weight, bias, poisoned(65, 8), linear_workspace(8, "cpu"))
-
-
-@pytest.mark.parametrize(("rows", "experts", "columns"), [(1, 8, 4), (5, 33, 4), (3, 6, 16)])
-def test_norm_and_router_in_one(rows: int, experts: int, columns: int) -> None:
-    x, gain = normal(rows, 288), normal(288, seed=4)
-    weight, bias = normal(experts, 288, seed=1), normal(experts, seed=2)
-    normed, logits = poisoned(rows, 288), poisoned(rows, experts, dtype=torch.float32)
-    norm_router(x, (gain, EPS), weight, bias, normed, logits, columns=columns)
-    assert error(normed, norm_of(x, gain)) < BOUND
-    assert error(logits, normed.float() @ weight.float().T + bias.float()) < 1e-5
