@@ -79,6 +79,7 @@ def run(settings: Settings, listener: socket) -> None:
             queue_limit=settings.queue_limit,
             isolation=settings.isolation,
             step_limit=settings.engine_step_limit,
+            cpu_dtype=settings.cpu_dtype,
             reproducible=settings.reproducible,
         )
     )

@@ -18,7 +18,7 @@ from inference.worker.capacity import Capacity, page_bytes, plan_capacity
 from inference.worker.checkpoint import Checkpoint
 from inference.worker.core import EngineCore
 from inference.worker.device import Machine
-from inference.worker.messages import EngineConfig, Limits
+from inference.worker.messages import CpuDtype, EngineConfig, Limits
 from inference.worker.network import LoadedModel
 from inference.worker.pages import KvPages
 from inference.worker.plain import PlainNetwork
@@ -50,18 +50,20 @@ class Plan:
     note: str = ""
 
 
-def make_plan(checkpoint: Checkpoint, machine: Machine, free: int | None = None) -> Plan:
+def make_plan(
+    checkpoint: Checkpoint, machine: Machine, free: int | None = None, cpu_dtype: CpuDtype = "float32"
+) -> Plan:
     """Choose the number type that fits into ``free`` bytes (``None``: what is free now).
 
-    A GPU runs bfloat16, with MXFP4 experts as they are when it can run our kernels. A CPU runs float32, or
-    bfloat16 when only that fits.
+    A GPU runs bfloat16, with MXFP4 experts as they are when it can run our kernels. A CPU runs ``cpu_dtype``,
+    or bfloat16 when only that fits.
 
     Raises:
         ModelLoadError: ``not_enough_memory``, with the figures.
     """
     free = machine.free_bytes() if free is None else free
     if not machine.is_gpu:
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in (torch.float32, torch.bfloat16) if cpu_dtype == "float32" else (torch.bfloat16,):
             if checkpoint.bytes_needed(dtype.itemsize, native_mxfp4=False) <= free:
                 return Plan(dtype, native_mxfp4=False)
         needed = checkpoint.bytes_needed(2, native_mxfp4=False)
@@ -101,7 +103,7 @@ def fits_beside(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, 
     shape = Shape.of(model_config(checkpoint))
 
     def foresee(free: int) -> tuple[Plan, int]:
-        plan = make_plan(checkpoint, machine, free)
+        plan = make_plan(checkpoint, machine, free, engine.cpu_dtype)
         left = free - checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
         return plan, _room(shape, left, plan, machine, engine).context_length
 
@@ -125,7 +127,7 @@ def load(checkpoint: Checkpoint, machine: Machine, engine: EngineConfig, progres
     """
     progress("Checking the files")
     check_tensors(checkpoint)
-    plan = make_plan(checkpoint, machine)
+    plan = make_plan(checkpoint, machine, cpu_dtype=engine.cpu_dtype)
     adopt = _adopter() if plan.native_mxfp4 else None
     weights = read_weights(checkpoint, machine.device, plan.dtype, progress, adopt)
     try:
@@ -234,8 +236,9 @@ def _wrap(
 def _plain_runner(
     weights: Weights, room: Capacity, _slots: int, _chunk: int, _engine: EngineConfig
 ) -> Runner:
-    dtype, device = weights.embedding.dtype, weights.embedding.device
-    return PlainRunner(PlainNetwork(weights), PagedKv(weights.shape, room.full, room.sliding, dtype, device))
+    network = PlainNetwork(weights)
+    kv = PagedKv(network.shape, room.full, room.sliding, network.dtype, network.device)
+    return PlainRunner(network, kv)
 
 
 def _adopter() -> Callable[[PackedExperts, Shape], Any]:

@@ -23,6 +23,7 @@ from inference.types import (
 )
 
 Isolation = Literal["auto", "thread", "process"]
+CpuDtype = Literal["float32", "bfloat16"]
 
 
 class Stopped(Exception):
@@ -38,7 +39,8 @@ class EngineConfig:
     its checkpoint. ``hub_cache``, ``endpoint`` and ``token`` of ``None`` mean the hub library's own
     defaults (the token of the user who logged in to the hub, if any). ``max_running`` of ``None`` means
     32. ``max_prefill_chunk`` is how many prompt tokens a step may read (``None``: 512 on a CPU, 2048 on a
-    GPU). ``device`` is ``"cpu"``, ``"cuda"`` or ``None`` for the best there is.
+    GPU). ``device`` is ``"cpu"``, ``"cuda"`` or ``None`` for the best there is. ``cpu_dtype`` is the number
+    type of the weights on a CPU.
     ``reproducible``: on a GPU a request gives the same tokens whatever runs beside it, at some cost.
     ``kv_budget_bytes`` bounds the memory of all running requests (``None``: a share of what is free).
     ``threads`` is torch's thread count (``None``: torch's own choice). ``start_delay`` are seconds that
@@ -60,6 +62,7 @@ class EngineConfig:
     max_running: int | None = None
     max_prefill_chunk: int | None = None
     device: str | None = None
+    cpu_dtype: CpuDtype = "float32"
     reproducible: bool = False
     kv_budget_bytes: int | None = None
     threads: int | None = None

@@ -1,109 +1,74 @@
 """The forward pass of gpt-oss in plain torch operations: on the CPU, and on GPUs without kernels of ours.
 
-The arithmetic is that of transformers' ``modeling_gpt_oss.py``. A row's numbers do not depend, to the bit, on
-how many others are computed beside it: every product has a multiple of four rows (with fewer, the library
-takes another routine, which rounds otherwise), and the output layer is packed for a routine that treats every
-row alike, or takes one row after another.
+The arithmetic is that of transformers' ``modeling_gpt_oss.py``; products are in the number type of the
+weights, all between them is in float32. A row's numbers do not depend, to the bit, on how many others are
+computed beside it.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from inference.worker.plain_attention import PagedKv, Span, attend
-from inference.worker.weights import DenseExperts, LayerWeights, Shape, Weights
-
-ROWS = 4  # products have a multiple of so many rows
-_HEAD_BLOCK_BYTES = 1_000_000  # of the output matrix at a time, so that further rows find it in the cache
-_HEAD_SUM = 128  # columns that are summed up in one go: one long sum would round worse than transformers'
-_HEAD_PACKED_FOR = 16  # rows; for fewer than four the library would choose a layout that serves only one
+from inference.worker.plain_linear import ROWS, Head, Linear
+from inference.worker.weights import LayerWeights, Shape, Weights
 
 
-def pad_rows(count: int) -> int:
-    """``count`` rounded up to what the products take."""
-    return -(-count // ROWS) * ROWS
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer, its products ready. The router's choice is made in float32."""
 
+    norm: Tensor
+    qkv: Linear
+    out: Linear
+    sinks: Tensor
+    mlp_norm: Tensor
+    router: Linear
+    gate_up: list[Linear]
+    down: list[Linear]
 
-class Head:
-    """The output layer without its all-zero rows, whose logits are 0 whatever the input.
-
-    A model with a pruned vocabulary, such as the demonstration model, has mostly such rows; reading them
-    from memory would take most of the time of a token. ``ids`` are the rows that are kept, or ``None``.
-    """
-
-    def __init__(self, weight: Tensor) -> None:
-        self.vocab = weight.shape[0]
-        kept = weight.any(dim=1).nonzero()[:, 0]
-        self.ids = kept if kept.numel() * 2 < self.vocab else None
-        self.weight = weight if self.ids is None else weight[self.ids].contiguous()
-        self._packed = _pack(self.weight)
-        size = max(1, _HEAD_BLOCK_BYTES // (weight.shape[1] * weight.element_size()))
-        self._blocks = list(torch.split(self.weight, size))
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """float32 ``[rows, len(ids) or vocab]`` of ``[rows, hidden]``."""
-        if self._packed is not None:
-            return _packed_product(hidden, self._packed)[: hidden.shape[0]]
-        logits = torch.empty(hidden.shape[0], self.weight.shape[0], dtype=hidden.dtype, device=hidden.device)
-        at = 0
-        for block in self._blocks:
-            for row in range(hidden.shape[0]):
-                torch.mv(block, hidden[row], out=logits[row, at : at + block.shape[0]])
-            at += block.shape[0]
-        return logits.float()
-
-    def full(self, logits: Tensor) -> Tensor:
-        """``[rows, vocab]`` of what was called."""
-        if self.ids is None:
-            return logits
-        whole = torch.zeros(logits.shape[0], self.vocab, dtype=logits.dtype, device=logits.device)
-        return whole.index_copy_(1, self.ids, logits)
-
-
-def _pack(weight: Tensor) -> list[Tensor] | None:
-    """``weight`` in the order in which oneDNN reads it best, if its products serve us here.
-
-    They are several times faster than those of a matrix as it is, and give a row the same bits beside any
-    number of others. That is how the library happens to work, so it is tried out.
-    """
-    if weight.device.type != "cpu":
-        return None
-    try:
-        packed = [
-            torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), _HEAD_PACKED_FOR)
-            for part in torch.split(weight, _HEAD_SUM, dim=1)
-        ]
-        probe = torch.linspace(-1, 1, 7 * weight.shape[1], dtype=weight.dtype).view(7, -1)
-        crowd = _packed_product(probe, packed)
-        alone = torch.cat([_packed_product(probe[:1], packed)[:1], _packed_product(probe[1:], packed)])
-    except (RuntimeError, AttributeError):  # a torch without oneDNN, or a number type that it does not take
-        return None
-    return packed if torch.equal(crowd, alone) else None
-
-
-def _packed_product(rows: Tensor, packed: list[Tensor]) -> Tensor:
-    """``rows`` [rows, in] by a packed matrix [out, in], and perhaps some more rows."""
-    if len(rows) < ROWS:  # strangely, fewer take longer
-        rows = functional.pad(rows, (0, 0, 0, ROWS - len(rows)))
-    made: Tensor | None = None
-    for part, matrix in zip(torch.split(rows, _HEAD_SUM, dim=1), packed, strict=True):
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            part.contiguous(), matrix, None, "none", [], ""
-        ).float()
-        made = product if made is None else made.add_(product)
-    if made is None:
-        raise ValueError("a matrix without columns")
-    return made
+    @staticmethod
+    def of(layer: LayerWeights) -> _Layer:
+        experts = layer.experts
+        return _Layer(
+            norm=layer.norm.float(),
+            qkv=Linear(layer.qkv, layer.qkv_bias),
+            out=Linear(layer.out, layer.out_bias),
+            sinks=layer.sinks.float(),
+            mlp_norm=layer.mlp_norm.float(),
+            router=Linear(layer.router.float(), layer.router_bias.float()),
+            gate_up=list(map(Linear, experts.gate_up, experts.gate_up_bias)),
+            down=list(map(Linear, experts.down, experts.down_bias)),
+        )
 
 
 class PlainNetwork:
-    """Weights with a forward pass over pages."""
+    """A forward pass over pages.
+
+    The layers are taken out of ``weights`` one by one, so that those that are packed are not there twice.
+    """
 
     def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+        self.shape, self.dtype = weights.shape, weights.norm.dtype
         self.head = Head(weights.head)
+        self.embedding = weights.embedding
+        self._row_of: Tensor | None = None
+        if self.head.ids is not None and weights.head is weights.embedding:
+            self.embedding, self._row_of = _without_zeros(weights.embedding, self.head.ids)
+        self._norm = weights.norm.float()
+        self._inv_freq, self._rope_scale = weights.inv_freq, weights.rope_scale
+        self._layers: list[_Layer] = []
+        while weights.layers:
+            self._layers.append(_Layer.of(weights.layers.pop(0)))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.embedding.device
 
     def forward(
         self,
@@ -113,47 +78,58 @@ class PlainNetwork:
         places: dict[int | None, Tensor],
         spans: dict[int | None, list[Span]],
     ) -> Tensor:
-        """The last layer's normed output ``[rows, hidden]``.
+        """The last layer's normed output, float32 ``[rows, hidden]``.
 
         ``ids`` and ``positions`` are [rows], rows a multiple of ``ROWS``; ``places`` says where the keys of
         the real rows go, and ``spans`` what they see, for each kind of layer (by its window).
         """
-        weights, shape = self.weights, self.weights.shape
-        angles = positions[:, None].float() * weights.inv_freq
-        # As in the reference, cos and sin are rounded to the number type of the model.
-        cos = (angles.cos() * weights.rope_scale).to(weights.norm.dtype)[:, None]
-        sin = (angles.sin() * weights.rope_scale).to(weights.norm.dtype)[:, None]
-        hidden = functional.embedding(ids, weights.embedding)
-        count = len(places[shape.windows[0]])
-        for number, (layer, window) in enumerate(zip(weights.layers, shape.windows, strict=True)):
-            normed = _norm(hidden, layer.norm, shape.eps)
-            qkv = functional.linear(normed, layer.qkv, layer.qkv_bias).view(len(ids), -1, shape.head_dim)
-            rotated = _rotate(qkv[:, : shape.heads + shape.kv_heads], cos, sin)
-            kv.store(number, places[window], rotated[:, shape.heads :], qkv[:, -shape.kv_heads :])
-            seen = attend(kv, number, rotated[:, : shape.heads], spans[window], layer.sinks)
-            hidden = hidden + functional.linear(seen, layer.out, layer.out_bias)
-            hidden = hidden + _experts(_norm(hidden, layer.mlp_norm, shape.eps), count, layer, shape)
-        return _norm(hidden, weights.norm, shape.eps)
+        shape = self.shape
+        angles = positions[:, None].float() * self._inv_freq
+        cos, sin = angles.cos() * self._rope_scale, angles.sin() * self._rope_scale
+        cos, sin = torch.cat((cos, cos), dim=-1)[:, None], torch.cat((-sin, sin), dim=-1)[:, None]
+        rows = ids if self._row_of is None else self._row_of[ids]
+        hidden = functional.embedding(rows, self.embedding).float()
+        count, turned = len(places[shape.windows[0]]), shape.heads + shape.kv_heads
+        for number, (layer, window) in enumerate(zip(self._layers, shape.windows, strict=True)):
+            normed = _norm(hidden, layer.norm, shape.eps).to(layer.qkv.dtype)
+            qkv = layer.qkv(normed).float().view(len(ids), -1, shape.head_dim)
+            _rotate(qkv[:, :turned], cos, sin)
+            kv.store(number, places[window], qkv[:count, shape.heads :])
+            seen = attend(kv, number, qkv[:, : shape.heads], spans[window], layer.sinks)
+            hidden += layer.out(seen.to(layer.out.dtype))
+            hidden[:count] += _experts(_norm(hidden, layer.mlp_norm, shape.eps), count, layer, shape)
+        return _norm(hidden, self._norm, shape.eps)
+
+
+def _without_zeros(embedding: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """The ``kept`` rows and one of zeros, and the row of each id: those that are not kept share the last."""
+    rows = torch.cat((embedding[kept], torch.zeros_like(embedding[:1])))
+    row_of = torch.full((len(embedding),), len(kept), dtype=torch.int32, device=embedding.device)
+    row_of[kept] = torch.arange(len(kept), dtype=torch.int32, device=embedding.device)
+    return rows, row_of
 
 
 def _norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return functional.rms_norm(hidden.float(), (hidden.shape[-1],), weight.float(), eps).to(hidden.dtype)
+    # torch's own operation is made of the same steps, and of more beside them.
+    scale = hidden.square().mean(dim=-1, keepdim=True).add_(eps).rsqrt_()
+    return (hidden * scale).mul_(weight)
 
 
-def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn ``heads`` [rows, heads, head_dim] in place; ``sin`` has its sign for either half."""
     first, second = heads.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    crossed = torch.cat((second, first), dim=-1).mul_(sin)
+    heads.mul_(cos).add_(crossed)
 
 
-def _experts(hidden: Tensor, count: int, layer: LayerWeights, shape: Shape) -> Tensor:
-    """Mixture of experts for the first ``count`` rows (the others are padding, and get zeros): the sum over
-    the ``top_k`` chosen ones, in the order of the experts.
+def _experts(hidden: Tensor, count: int, layer: _Layer, shape: Shape) -> Tensor:
+    """Mixture of experts for the first ``count`` rows (the others are padding): the sum over the ``top_k``
+    chosen ones, in the order of the experts, float32 [count, hidden].
     """
-    logits = functional.linear(hidden, layer.router, layer.router_bias)[:count]
-    best, chosen = torch.topk(logits, shape.top_k, dim=-1)
-    weights = torch.softmax(best, dim=-1, dtype=best.dtype)
+    best, chosen = torch.topk(layer.router(hidden)[:count], shape.top_k, dim=-1)
+    weights = torch.softmax(best, dim=-1)
     chosen, order = chosen.sort(dim=-1)
-    weights = weights.gather(1, order)
+    weights = weights.gather(1, order)[..., None]
     # Each expert's rows stand together, in a multiple of ROWS; the first row fills up.
     rows: list[int] = []
     ends: list[tuple[int, int]] = []
@@ -164,13 +140,13 @@ def _experts(hidden: Tensor, count: int, layer: LayerWeights, shape: Shape) -> T
             rows.append(member // shape.top_k)
         rows += [0] * (-len(members) % ROWS)
         ends.append((expert, len(rows)))
-    given = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
-    made = _run_experts(given, ends, layer.experts, shape)
+    given = hidden.to(layer.out.dtype).index_select(0, torch.tensor(rows, device=hidden.device))
+    made = _run_experts(given, ends, layer, shape)
     made = made.index_select(0, torch.tensor(place_of, device=hidden.device))
-    made = made.view(count, shape.top_k, -1) * weights[..., None]
-    total = torch.zeros_like(hidden)
-    for place in range(shape.top_k):
-        total[:count] += made[:, place]
+    made = made.view(count, shape.top_k, -1) * weights
+    total = made[:, 0]
+    for place in range(1, shape.top_k):
+        total = total + made[:, place]
     return total
 
 
@@ -182,21 +158,13 @@ def _by_expert(chosen: list[int]) -> list[tuple[int, list[int]]]:
     return sorted(places.items())
 
 
-def _run_experts(rows: Tensor, ends: list[tuple[int, int]], experts: DenseExperts, shape: Shape) -> Tensor:
+def _run_experts(rows: Tensor, ends: list[tuple[int, int]], layer: _Layer, shape: Shape) -> Tensor:
     """``rows`` [rows, hidden] through their experts; ``ends`` says each expert and where its rows end."""
-    mixed = rows.new_empty(rows.shape[0], experts.gate_up.shape[1])
-    first = 0
-    for expert, end in ends:
-        weight, bias = experts.gate_up[expert], experts.gate_up_bias[expert]
-        torch.addmm(bias, rows[first:end], weight.t(), out=mixed[first:end])
-        first = end
+    sizes = [end - first for (_, end), first in zip(ends, [0, *(end for _, end in ends)], strict=False)]
+    parts = zip(ends, torch.split(rows, sizes), strict=True)
+    mixed = torch.cat([layer.gate_up[expert](part) for (expert, _), part in parts]).float()
     gate, up = mixed.chunk(2, dim=-1)
     gate, up = gate.clamp(max=shape.limit), up.clamp(-shape.limit, shape.limit)
-    gated = (up + 1) * (gate * torch.sigmoid(gate * shape.alpha))
-    made = torch.empty_like(rows)
-    first = 0
-    for expert, end in ends:
-        weight, bias = experts.down[expert], experts.down_bias[expert]
-        torch.addmm(bias, gated[first:end], weight.t(), out=made[first:end])
-        first = end
-    return made
+    gated = (gate * shape.alpha).sigmoid_().mul_(gate).mul_(up.add_(1)).to(rows.dtype)
+    parts = zip(ends, torch.split(gated, sizes), strict=True)
+    return torch.cat([layer.down[expert](part) for (expert, _), part in parts])

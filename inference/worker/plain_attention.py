@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inference.worker.pages import PAGE
 from inference.worker.weights import Shape
@@ -35,24 +36,32 @@ class PagedKv:
         self.shape = shape
         sizes = [full if window is None else sliding for window in shape.windows]
         # Zeros: what was never written is masked out, but 0 * NaN would still spoil a sum.
-        self.keys = [self._buffer(size, dtype, device) for size in sizes]
-        self.values = [self._buffer(size, dtype, device) for size in sizes]
+        self._both = [self._buffer(size, dtype, device) for size in sizes]
+        self.keys = [both[: shape.kv_heads] for both in self._both]
+        self.values = [both[shape.kv_heads :] for both in self._both]
 
     def _buffer(self, pages: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        size = (self.shape.kv_heads, pages, PAGE, self.shape.head_dim)
+        size = (2 * self.shape.kv_heads, pages, PAGE, self.shape.head_dim)
         if device.type != "cpu":
             return torch.zeros(size, dtype=dtype, device=device)
         # The system gives such zeros page by page, when they are first touched; torch would write them all.
         raw = np.zeros(math.prod(size) * dtype.itemsize, dtype=np.uint8)
         return torch.from_numpy(raw).view(dtype).view(size)
 
-    def store(self, layer: int, places: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Write ``[tokens, kv_heads, head_dim]`` to flat places (page * PAGE + offset) ``[tokens]``."""
-        count = len(places)
-        for buffer, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            buffer.view(self.shape.kv_heads, -1, self.shape.head_dim).index_copy_(
-                1, places, new[:count].transpose(0, 1)
-            )
+    def store(self, layer: int, places: Tensor, new: Tensor) -> None:
+        """Write keys and values ``[tokens, 2 * kv_heads, head_dim]`` to flat places (page * PAGE + offset)
+        ``[tokens]``.
+        """
+        both = self._both[layer]
+        both.view(len(both), -1, self.shape.head_dim).index_copy_(
+            1, places, new.to(both.dtype).transpose(0, 1)
+        )
+
+    def gather(self, layer: int, table: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a ``table`` [sequences, pages], float32 keys and values [kv_heads * sequences, tokens, dim]."""
+        found = self._both[layer].index_select(1, table.flatten()).float()
+        keys, values = found.view(2, self.shape.kv_heads * len(table), -1, self.shape.head_dim)
+        return keys, values
 
     def scrub(self, full: list[int], sliding: list[int]) -> None:
         """Zero pages that may hold numbers that are not finite."""
@@ -67,18 +76,25 @@ class PagedKv:
 class Span:
     """Query rows that are computed together, and the pages that they see.
 
-    Either ``count`` successive tokens of one sequence (``table`` has one row), or one token of each of
-    ``count`` sequences (a row of ``table`` each). ``rows`` are their places in the batch, ``hidden`` [table
-    rows, queries, keys] says which keys each may not see.
+    They are as many successive tokens of each of some sequences: ``table`` [sequences, pages] has a row for
+    each. ``rows`` are their places in the batch, sequence by sequence; ``hidden`` [sequences, tokens, keys]
+    says which keys each may not see.
     """
 
-    rows: Tensor
+    rows: Tensor | slice
     table: Tensor
     hidden: Tensor
 
     def to(self, device: torch.device) -> Span:
         """The same on a device."""
-        return Span(self.rows.to(device), self.table.to(device), self.hidden.to(device))
+        rows = self.rows if isinstance(self.rows, slice) else self.rows.to(device)
+        return Span(rows, self.table.to(device), self.hidden.to(device))
+
+
+def _rows(places: list[int]) -> Tensor | slice:
+    """Neighbours need not be looked up one by one."""
+    first, end = places[0], places[-1] + 1
+    return slice(first, end) if places == list(range(first, end)) else torch.tensor(places)
 
 
 def piece_span(start: int, count: int, first_row: int, pages: list[int], window: int | None) -> Span:
@@ -90,9 +106,29 @@ def piece_span(start: int, count: int, first_row: int, pages: list[int], window:
     hidden = keys > queries
     if window is not None:
         hidden |= keys <= queries - window
-    rows = torch.arange(first_row, first_row + count)
     table = (pages[first:end] + [0] * (end - first))[: end - first]
-    return Span(rows, torch.tensor([table]), hidden[None])
+    return Span(slice(first_row, first_row + count), torch.tensor([table]), hidden[None])
+
+
+def piece_spans(pieces: list[tuple[int, int, list[int]]], window: int | None) -> list[Span]:
+    """Pieces that stand one after another in the batch: (start, count, the sequence's pages) of each.
+
+    Those of like length share a span.
+    """
+    groups: dict[tuple[int, int], list[tuple[int, Span]]] = {}
+    row = 0
+    for start, count, pages in pieces:
+        span = piece_span(start, count, row, pages, window)
+        groups.setdefault((count, span.table.shape[1]), []).append((row, span))
+        row += count
+    return [
+        Span(
+            _rows([row for first, _ in group for row in range(first, first + count)]),
+            torch.cat([span.table for _, span in group]),
+            torch.cat([span.hidden for _, span in group]),
+        )
+        for (count, _), group in groups.items()
+    ]
 
 
 def token_spans(positions: list[int], pages: list[list[int]], window: int | None) -> list[Span]:
@@ -128,16 +164,20 @@ def _token_span(
     hidden = keys > at
     if window is not None:
         hidden |= keys <= at - window
-    return Span(torch.tensor(rows), torch.tensor(table), hidden[:, None])
+    return Span(_rows(rows), torch.tensor(table), hidden[:, None])
 
 
 def attend(kv: PagedKv, layer: int, queries: Tensor, spans: list[Span], sinks: Tensor) -> Tensor:
-    """``queries`` [rows, heads, head_dim] (rotated) to ``[rows, heads * head_dim]``; ``sinks`` [heads]."""
-    out = torch.zeros(queries.shape[0], queries.shape[1] * queries.shape[2], dtype=queries.dtype)
-    out = out.to(queries.device)
+    """``queries`` [rows, heads, head_dim] (rotated) to ``[rows, heads * head_dim]``, zeros for rows of no
+    span; ``sinks`` [heads]. All are float32.
+    """
+    out = queries.new_zeros(queries.shape[0], queries.shape[1] * queries.shape[2])
     for span in spans:
-        own = queries.index_select(0, span.rows)
-        out.index_copy_(0, span.rows, _attend_span(kv, layer, own, span, sinks))
+        if isinstance(span.rows, slice):
+            out[span.rows] = _attend_span(kv, layer, queries[span.rows], span, sinks)
+        else:
+            own = queries.index_select(0, span.rows)
+            out.index_copy_(0, span.rows, _attend_span(kv, layer, own, span, sinks))
     return out
 
 
@@ -145,42 +185,35 @@ def _attend_span(kv: PagedKv, layer: int, queries: Tensor, span: Span, sinks: Te
     shape, count = kv.shape, queries.shape[0]
     groups, sequences = shape.heads // shape.kv_heads, span.table.shape[0]
     tokens = count // sequences
-    flat = span.table.flatten()
-    keys, values = (
-        buffer.index_select(1, flat).view(shape.kv_heads * sequences, -1, shape.head_dim)
-        for buffer in (kv.keys[layer], kv.values[layer])
-    )
-    # [count, heads, dim] -> [kv_heads * sequences, tokens * groups, dim]
-    split = queries.view(sequences, tokens, shape.kv_heads, groups, shape.head_dim)
-    split = split.permute(2, 0, 1, 3, 4).reshape(shape.kv_heads * sequences, tokens * groups, shape.head_dim)
+    keys, values = kv.gather(layer, span.table)
+    # [count, heads, dim] -> [kv_heads, sequences, tokens, groups, dim]
+    split = queries.reshape(sequences, tokens, shape.kv_heads, groups, shape.head_dim).permute(2, 0, 1, 3, 4)
     block = max(1, _SCORE_BYTES // (4 * shape.heads * sequences * keys.shape[1]))
     parts = [
-        _softmax_product(shape, split[:, at * groups : (at + block) * groups], keys, values, span, at, sinks)
+        _softmax_product(split[:, :, at : at + block], keys, values, span.hidden[:, at : at + block], sinks)
         for at in range(0, tokens, block)
     ]
-    made = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    made = made.view(shape.kv_heads, sequences, tokens, groups, shape.head_dim)
+    made = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return made.permute(1, 2, 0, 3, 4).reshape(count, -1)
 
 
-def _softmax_product(
-    shape: Shape, queries: Tensor, keys: Tensor, values: Tensor, span: Span, first: int, sinks: Tensor
-) -> Tensor:
-    """Some of a span's queries ``[kv_heads * sequences, tokens * groups, dim]``, from token ``first`` on."""
-    groups, sequences = shape.heads // shape.kv_heads, span.table.shape[0]
-    count, length = queries.shape[1], keys.shape[1]
+def _softmax_product(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, sinks: Tensor) -> Tensor:
+    """``queries`` and the result are [kv_heads, sequences, tokens, groups, dim], ``hidden`` is [sequences,
+    tokens, keys].
+    """
+    kv_heads, sequences, tokens, groups, dim = queries.shape
     # Few rows would be multiplied by another routine, with other rounding, than many.
-    padded = torch.nn.functional.pad(queries, (0, 0, 0, -count % 4))
-    scores = torch.bmm(padded, keys.transpose(1, 2))[:, :count].float() * shape.head_dim**-0.5
-    scores = scores.view(shape.kv_heads, sequences, count // groups, groups, length)
-    hidden = span.hidden[:, first : first + count // groups]
-    scores = scores.masked_fill(hidden[None, :, :, None, :], float("-inf"))
-    extra = sinks.float().view(shape.kv_heads, 1, 1, groups, 1).expand(*scores.shape[:-1], 1)
-    weights = torch.softmax(torch.cat((scores, extra), dim=-1), dim=-1)[..., :-1]
-    weights = weights.reshape(-1, count, length).to(values.dtype)
-    weights = torch.nn.functional.pad(weights, (0, 0, 0, -count % 4))
+    missing = -tokens % (4 // math.gcd(4, groups))
+    if missing:
+        queries = functional.pad(queries, (0, 0, 0, 0, 0, missing))
+        hidden = functional.pad(hidden, (0, 0, 0, missing))
+    scores = torch.bmm(queries.reshape(kv_heads * sequences, -1, dim), keys.transpose(1, 2)).mul_(dim**-0.5)
+    scores = scores.view(kv_heads, sequences, -1, groups, keys.shape[1])
+    scores.masked_fill_(hidden[:, :, None], float("-inf"))
+    extra = sinks.view(kv_heads, 1, 1, groups, 1).expand(*scores.shape[:-1], 1)
+    weights = torch.softmax(torch.cat((scores, extra), dim=-1), dim=-1).flatten(2, 3).flatten(0, 1)
     size = BLOCK * PAGE
-    made = torch.bmm(weights[..., :size], values[:, :size]).float()
-    for at in range(size, length, size):
+    made = torch.bmm(weights[..., :size], values[:, :size])
+    for at in range(size, keys.shape[1], size):
         made += torch.bmm(weights[..., at : at + size], values[:, at : at + size])
-    return made[:, :count].to(values.dtype)
+    return made.view(kv_heads, sequences, -1, groups, dim)[:, :, :tokens]

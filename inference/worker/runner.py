@@ -11,9 +11,10 @@ from torch import Tensor
 
 from inference.types import TokenLogprob
 from inference.worker.pages import PAGE
-from inference.worker.plain import PlainNetwork, pad_rows
-from inference.worker.plain_attention import PagedKv, Span, piece_span, token_spans
-from inference.worker.sampler import InvalidLogits, Logits, choose, logprobs, uniform_at
+from inference.worker.plain import PlainNetwork
+from inference.worker.plain_attention import PagedKv, Span, piece_spans, token_spans
+from inference.worker.plain_linear import pad_rows
+from inference.worker.sampler import Logits, choose, find_peaks, logprobs, uniform_at
 from inference.worker.scheduling import Piece
 from inference.worker.sequence import Sequence
 
@@ -80,12 +81,12 @@ class PlainRunner:
 
     def __init__(self, network: PlainNetwork, kv: PagedKv) -> None:
         self._network, self._kv = network, kv
-        self._device = network.weights.embedding.device
+        self._device = network.device
 
     def prefill(self, pieces: Several[Piece]) -> Done:
-        """See ``Runner``. One piece after another, so that a prompt is always cut and rounded alike."""
+        """See ``Runner``."""
         with torch.inference_mode():
-            return Done([chosen for piece in pieces for chosen in self._read(piece)])
+            return Done(self._read(pieces))
 
     def decode(self, sequences: Several[Sequence]) -> Done:
         """See ``Runner``."""
@@ -103,36 +104,45 @@ class PlainRunner:
                 sequence.full_pages[first:], [page for page in sequence.sliding_pages[first:] if page]
             )
 
-    def _read(self, piece: Piece) -> list[Chosen]:
-        sequence, end = piece.sequence, piece.start + piece.count
-        positions = list(range(piece.start, end))
+    def _read(self, pieces: Several[Piece]) -> list[Chosen]:
+        ids = [id_ for p in pieces for id_ in p.sequence.tokens[p.start : p.start + p.count]]
+        positions = [range(p.start, p.start + p.count) for p in pieces]
         spans = {
-            window: [piece_span(piece.start, piece.count, 0, _pages(sequence, window), window)]
-            for window in set(self._kv.shape.windows)
-        }
-        places = {
-            window: [_place(_pages(sequence, window), position) for position in positions] for window in spans
-        }
-        hidden = self._forward(sequence.tokens[piece.start : end], positions, places, spans)
-        # Others may find these pages as soon as this pass is over, so all of it must have gone well.
-        if not bool(torch.isfinite(hidden[: piece.count]).all()):
-            return [Chosen(sequence, None)]
-        if end < sequence.length:
-            return []
-        return self._choose(hidden[piece.count - 1 : piece.count], [sequence])
-
-    def _write(self, sequences: Several[Sequence]) -> list[Chosen]:
-        positions = [sequence.computed - 1 for sequence in sequences]  # the plan counts the new token already
-        spans = {
-            window: token_spans(positions, [_pages(s, window) for s in sequences], window)
+            window: piece_spans([(p.start, p.count, _pages(p.sequence, window)) for p in pieces], window)
             for window in set(self._kv.shape.windows)
         }
         places = {
             window: [
-                _place(_pages(s, window), position) for s, position in zip(sequences, positions, strict=True)
+                _place(pages, position)
+                for piece, own in zip(pieces, positions, strict=True)
+                for pages in [_pages(piece.sequence, window)]
+                for position in own
             ]
             for window in spans
         }
+        hidden = self._forward(ids, [position for own in positions for position in own], places, spans)
+        # Others may find these pages as soon as this pass is over, so all of it must have gone well.
+        finite = torch.isfinite(hidden[: len(ids)]).all(dim=1)
+        made, ending, last = [], [], -1
+        for piece in pieces:
+            last += piece.count
+            if not bool(finite[last + 1 - piece.count : last + 1].all()):
+                made.append(Chosen(piece.sequence, None))
+            elif piece.last:
+                ending.append((piece.sequence, last))
+        if not ending:
+            return made
+        chosen = torch.tensor([row for _, row in ending], device=self._device)
+        return made + self._choose(hidden.index_select(0, chosen), [sequence for sequence, _ in ending])
+
+    def _write(self, sequences: Several[Sequence]) -> list[Chosen]:
+        positions = [sequence.computed - 1 for sequence in sequences]  # the plan counts the new token already
+        tables = {
+            window: [_pages(sequence, window) for sequence in sequences]
+            for window in set(self._kv.shape.windows)
+        }
+        spans = {window: token_spans(positions, tables[window], window) for window in tables}
+        places = {window: list(map(_place, tables[window], positions)) for window in tables}
         hidden = self._forward([s.tokens[-1] for s in sequences], positions, places, spans)
         return self._choose(hidden[: len(sequences)], sequences)
 
@@ -156,16 +166,16 @@ class PlainRunner:
         head = self._network.head
         rows = head(hidden)
         made = []
-        for row, sequence in zip(rows, sequences, strict=True):
-            logits = Logits(row, head.ids, head.vocab)
-            wanted = sequence.request.sampling.logprobs
-            number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
-            try:
-                token = choose(logits, sequence.request.sampling, number)
-            except InvalidLogits:
+        for row, peak, sequence in zip(rows, find_peaks(rows), sequences, strict=True):
+            if peak is None:
                 made.append(Chosen(sequence, None))
                 continue
-            made.append(Chosen(sequence, token, None if wanted is None else logprobs(logits, token, wanted)))
+            logits = Logits(row, head.ids, head.vocab)
+            sampling = sequence.request.sampling
+            number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
+            token = choose(logits, sampling, number, peak)
+            scores = None if sampling.logprobs is None else logprobs(logits, token, sampling.logprobs)
+            made.append(Chosen(sequence, token, scores))
         return made
 
 

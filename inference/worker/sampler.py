@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import isfinite
 
 import torch
 from torch import Tensor
@@ -17,6 +16,10 @@ from inference.types import SamplingParams, TokenLogprob
 
 FIRST_CANDIDATES = 1024
 _CHUNK = 1024
+
+
+Peak = tuple[float, int]
+"""The largest logit of a row, and the first place where it stands."""
 
 
 class InvalidLogits(Exception):
@@ -63,20 +66,34 @@ def uniform_at(seed: int, place: int) -> float:
     return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
 
-def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
-    """Choose one id.
+def find_peaks(rows: Tensor) -> list[Peak | None]:
+    """The peak of each of ``rows`` [rows, n], ``None`` where a logit is not finite.
+
+    To look for a place takes many times as long as to look for a value, so it is done in one chunk alone.
+    """
+    count, size = rows.shape
+    whole = size // _CHUNK * _CHUNK
+    peaks = rows[:, :whole].view(count, -1, _CHUNK).amax(2) if whole else rows.new_empty(count, 0)
+    if whole < size:
+        peaks = torch.cat((peaks, rows[:, whole:].amax(1, keepdim=True)), dim=1)
+    highest, chunks = peaks.max(1)
+    # Both ends are NaN if anything is.
+    finite = (highest.isfinite() & rows.amin(1).isfinite()).tolist()
+    found: list[Peak | None] = []
+    for row, peak, chunk, good in zip(rows, highest.tolist(), chunks.tolist(), finite, strict=True):
+        start = chunk * _CHUNK
+        place = start + int(row[start : start + _CHUNK].argmax()) if good else 0
+        found.append((peak, place) if good else None)
+    return found
+
+
+def choose(logits: Logits, sampling: SamplingParams, uniform: float, top: Peak) -> int:
+    """Choose one id of a row whose peak is ``top``.
 
     Temperature 0 takes the largest logit (the lowest id of equals). Otherwise ``uniform`` (in [0, 1)) is put
     through the inverse of the cumulative distribution, in double precision.
-
-    Raises:
-        InvalidLogits: a logit is not finite.
     """
-    values = logits.values
-    peak, place = _largest(values)
-    # Both are NaN if anything is.
-    if not (isfinite(peak) and isfinite(float(values.amin()))):
-        raise InvalidLogits
+    values, (peak, place) = logits.values, top
     if sampling.temperature == 0:
         if logits.others and peak <= 0:
             return int(logits.whole().argmax())
@@ -95,20 +112,6 @@ def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
     if point < listed or each == 0:
         return logits.id_at(_invert(sums, min(point / listed, 1.0)))
     return logits.id_at(logits.values.numel() + min(int((point - listed) / each), logits.others - 1))
-
-
-def _largest(values: Tensor) -> tuple[float, int]:
-    """The largest value and the first place where it stands.
-
-    To look for a place takes many times as long as to look for a value, so it is done in one chunk alone.
-    """
-    whole = values.numel() // _CHUNK * _CHUNK
-    peaks = values[:whole].view(-1, _CHUNK).amax(1)
-    if whole < values.numel():
-        peaks = torch.cat((peaks, values[whole:].amax(0, keepdim=True)))
-    start = int(peaks.argmax()) * _CHUNK
-    best, place = values[start : start + _CHUNK].max(0)
-    return float(best), start + int(place)
 
 
 def _zero_weight(peak: float, temperature: float) -> float:

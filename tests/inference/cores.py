@@ -32,7 +32,7 @@ from inference.worker.plain import PlainNetwork
 from inference.worker.plain_attention import PagedKv
 from inference.worker.runner import Chosen, PlainRunner
 from inference.worker.sequence import Sequence
-from inference.worker.weights import Shape, Weights, model_config
+from inference.worker.weights import Shape, model_config
 
 CPU = Machine(torch.device("cpu"), native_mxfp4=False)
 STEPS = 20_000
@@ -50,10 +50,6 @@ def open_model(folder: Path, *, pieces: int | None = None, **options: Any) -> Lo
     return model
 
 
-def weights_of(model: LoadedModel) -> Weights:
-    return network_of(model).weights
-
-
 def network_of(model: LoadedModel) -> PlainNetwork:
     assert isinstance(model.runner, PlainRunner)
     return model.runner._network
@@ -61,12 +57,10 @@ def network_of(model: LoadedModel) -> PlainNetwork:
 
 def squeeze(model: LoadedModel, full: int, sliding: int = 200) -> LoadedModel:
     """The same model with empty pools of so many pages, which may be too few for all of its requests."""
-    weights = weights_of(model)
-    model.pages = KvPages(full, sliding, weights.shape.window)
-    model.runner = WatchedRunner(
-        PlainNetwork(weights),
-        PagedKv(weights.shape, full, sliding, weights.norm.dtype, torch.device("cpu")),
-    )
+    network = network_of(model)
+    model.pages = KvPages(full, sliding, network.shape.window)
+    kv = PagedKv(network.shape, full, sliding, network.dtype, torch.device("cpu"))
+    model.runner = WatchedRunner(network, kv)
     return model
 
 
@@ -77,10 +71,10 @@ def budget_for(folder: Path, full: int, sliding: int) -> int:
 
 
 class FailingNetwork(PlainNetwork):
-    """Raises ``failure`` before each pass that reads ``token``: a single one, or any pass at all."""
+    """A network that raises ``failure`` before each pass that reads ``token``: a single one, or any pass."""
 
-    def __init__(self, weights: Weights, failure: Exception, token: int | None = None) -> None:
-        super().__init__(weights)
+    def __init__(self, whole: PlainNetwork, failure: Exception, token: int | None = None) -> None:
+        vars(self).update(vars(whole))
         self._failure, self._token = failure, token
 
     def forward(self, kv: PagedKv, ids: Tensor, *rest: Any) -> Tensor:
@@ -93,7 +87,7 @@ def break_down(model: LoadedModel, failure: Exception, token: int | None = None)
     """Let every pass that reads ``token`` (or any pass) fail, until the result is called."""
     whole = model.runner
     assert isinstance(whole, PlainRunner)
-    model.runner = PlainRunner(FailingNetwork(weights_of(model), failure, token), whole._kv)
+    model.runner = PlainRunner(FailingNetwork(whole._network, failure, token), whole._kv)
 
     def mend() -> None:
         model.runner = whole

@@ -20,7 +20,7 @@ from inference.worker import loader, main
 from inference.worker.checkpoint import inspect
 from inference.worker.device import Machine, look
 from inference.worker.network import LoadedModel
-from inference.worker.weights import Weights
+from inference.worker.plain import PlainNetwork
 from tests.inference.checkpoints import generate, plain_checkpoint, write_checkpoint
 from tests.inference.engines import (
     PATIENCE,
@@ -51,7 +51,7 @@ class SmallMachine(Machine):
     others: int = 0
 
     def free_bytes(self) -> int:
-        return int(1.9 * SIZE) - SIZE * (len(alive(Weights)) - self.others)
+        return int(1.9 * SIZE) - SIZE * (len(alive(PlainNetwork)) - self.others)
 
     def total_bytes(self) -> int:
         return int(1.9 * SIZE)
@@ -61,7 +61,7 @@ class SmallMachine(Machine):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let models run on a machine of that size."""
     gc.collect()  # earlier tests' models are no part of this
-    machine = SmallMachine(torch.device("cpu"), native_mxfp4=False, others=len(alive(Weights)))
+    machine = SmallMachine(torch.device("cpu"), native_mxfp4=False, others=len(alive(PlainNetwork)))
     monkeypatch.setattr(loader, "look", lambda _device: machine)
 
 
@@ -85,7 +85,7 @@ async def unload(engine: LocalEngine) -> None:
 @pytest.mark.usefixtures("small")
 async def test_a_model_without_room_beside_the_old_one_takes_its_place(tmp_path: Path) -> None:
     other = write_checkpoint(tmp_path / "other", seed=5)
-    before = len(alive(Weights))
+    before = len(alive(PlainNetwork))
     async with running(plain_checkpoint(), isolation="thread", kv_budget_bytes=PAGES) as engine:
         old = engine.submit(request("old", max_tokens=250))
         await engine.load(str(other))
@@ -95,7 +95,7 @@ async def test_a_model_without_room_beside_the_old_one_takes_its_place(tmp_path:
             with pytest.raises(EngineUnavailable, match=CHANGING):
                 engine.submit(request("refused", model=model))
         await ready(engine, "other")
-        assert len(alive(Weights)) - before == 1
+        assert len(alive(PlainNetwork)) - before == 1
         tokens, _end = await run(engine, request("new"))
         assert tokens == generate(other, (1, 2, 3), 20)
         end = (await collect(old))[-1]

@@ -17,7 +17,7 @@ from inference.types import FinishReason, TokensFinished
 from inference.worker.core import FAILURES, DeviceLost
 from inference.worker.runner import PlainRunner
 from tests.inference.checkpoints import generate, plain_checkpoint, prompt, write_checkpoint
-from tests.inference.cores import Run, WatchedRunner, break_down, open_model, squeeze, weights_of
+from tests.inference.cores import Run, WatchedRunner, break_down, network_of, open_model, squeeze
 from tests.inference.faulty_runner import FaultyRunner
 
 FAULTS = 50
@@ -149,7 +149,7 @@ def all_finite(run: Run) -> bool:
 @pytest.mark.parametrize("chunk", [16, 50, 512])
 def test_numbers_that_go_wrong_in_a_prompt_are_never_found_by_others(chunk: int) -> None:
     model = open_model(plain_checkpoint(), pieces=2, max_prefill_chunk=chunk)
-    embedding = weights_of(model).embedding
+    embedding = network_of(model).embedding
     right = embedding[POISON].clone()
     run = Run(model)
     good = (*SHARED, 5, 6, 7)
@@ -180,7 +180,7 @@ def test_numbers_that_go_wrong_in_a_reply_end_one_request_only() -> None:
     others = {token for n in (0, 2, 3) for token in replies[n]} | {token for ids in prompts for token in ids}
     poison = next(token for token in replies[1][3:] if token not in others)
     model = open_model(plain_checkpoint())
-    embedding = weights_of(model).embedding
+    embedding = network_of(model).embedding
     right = embedding[poison].clone()
     embedding[poison] = float("nan")
     run = Run(model)

@@ -32,7 +32,7 @@ from tests.inference.checkpoints import (
     write_checkpoint,
     write_mxfp4_checkpoint,
 )
-from tests.inference.cores import CPU, Run, weights_of
+from tests.inference.cores import CPU, Run
 
 EXPERTS = "model.layers.1.mlp.experts.gate_up_proj"
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -84,7 +84,7 @@ def test_experts_in_the_mxfp4_layout_get_the_values_that_their_bytes_mean(tmp_pa
     assert model.status.quantization == "dequantised to float32"
     stored = load_file(folder / "model.safetensors")
     blocks, scales = stored[f"{EXPERTS}_blocks"], stored[f"{EXPERTS}_scales"]
-    weight = weights_of(model).layers[1].experts.gate_up
+    weight = read(folder).layers[1].experts.gate_up
     assert weight.dtype == torch.float32
     for expert, out, inside in [(0, 0, 0), (1, 5, 33), (3, 127, 63), (2, 64, 31), (0, 1, 32)]:
         byte = int(blocks[expert, out, inside // 32, inside % 32 // 2])
@@ -93,7 +93,7 @@ def test_experts_in_the_mxfp4_layout_get_the_values_that_their_bytes_mean(tmp_pa
             FP4[code & 7] * (-1 if code & 8 else 1) * 2.0 ** (int(scales[expert, out, inside // 32]) - 127)
         )
         assert float(weight[expert, out // 2 + 64 * (out % 2), inside]) == value
-    plain = weights_of(open_model(plain_checkpoint())).layers[1].experts.gate_up
+    plain = read(plain_checkpoint()).layers[1].experts.gate_up
     assert float(torch.corrcoef(torch.stack([weight.flatten(), plain.flatten()]))[0, 1]) > 0.98
     assert model.status.parameters == open_model(plain_checkpoint()).status.parameters
 
@@ -177,7 +177,7 @@ def test_the_published_form_of_the_configuration_means_the_same(folder: Path) ->
     ids = prompt(2, 70)
 
     def numbers() -> list[Tensor]:
-        weights = weights_of(open_model(folder))
+        weights = read(folder)
         return [weights.inv_freq, torch.tensor(weights.rope_scale)]
 
     before, answer = numbers(), reply(folder, ids)

@@ -14,7 +14,7 @@ from inference.worker.device import Machine, look
 from inference.worker.loading import load, make_plan
 from inference.worker.messages import EngineConfig
 from tests.inference.checkpoints import plain_checkpoint, prompt
-from tests.inference.cores import CPU, Run, weights_of
+from tests.inference.cores import CPU, Run, network_of
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,8 @@ def test_bfloat16_is_used_when_only_that_fits() -> None:
         inspect(plain_checkpoint()), machine, EngineConfig(kv_budget_bytes=10**7), lambda _detail: None
     )
     assert model.status.dtype == "bfloat16"
-    weights = weights_of(model)
-    assert {weights.norm.dtype, weights.layers[0].qkv.dtype, weights.layers[0].experts.down.dtype} == {
-        torch.bfloat16
-    }
+    network = network_of(model)
+    assert (network.dtype, network.embedding.dtype) == (torch.bfloat16, torch.bfloat16)
     run = Run(model)
     run.submit("a", prompt(1, 20), count=8)
     run.finish()

@@ -18,8 +18,9 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRotaryEmbedding
 from inference.worker import plain_attention
 from inference.worker.checkpoint import inspect
 from inference.worker.pages import PAGE
-from inference.worker.plain import ROWS, Head, PlainNetwork, pad_rows
-from inference.worker.plain_attention import PagedKv, attend, piece_span, token_spans
+from inference.worker.plain import PlainNetwork
+from inference.worker.plain_attention import PagedKv, attend, piece_span, piece_spans, token_spans
+from inference.worker.plain_linear import ROWS, Head, pad_rows
 from inference.worker.weights import Shape, model_config, read_weights, rotation
 from tests.inference.checkpoints import full_logits, plain_checkpoint, prompt, tiny_config, write_checkpoint
 
@@ -46,8 +47,8 @@ def network_of(folder: Path, dtype: torch.dtype = torch.float32) -> PlainNetwork
 
 def logits_of(network: PlainNetwork, ids: tuple[int, ...]) -> Tensor:
     """float32 [ids, vocab], all ids read at once into pages in falling order."""
-    shape, count = network.weights.shape, len(ids)
-    kv = PagedKv(shape, POOL, POOL, network.weights.norm.dtype, CPU)
+    shape, count = network.shape, len(ids)
+    kv = PagedKv(shape, POOL, POOL, network.dtype, CPU)
     pages = list(range(POOL - 1, POOL - 1 - -(-count // PAGE), -1))
     padding = [0] * (pad_rows(count) - count)
     positions = list(range(count))
@@ -138,7 +139,7 @@ def filled(
         values = noise(seed + 2 * number + 1, length, SHAPE.kv_heads, SHAPE.head_dim)
         places = torch.tensor([mine[at // PAGE] * PAGE + at % PAGE for at in range(length)])
         for layer in range(len(SHAPE.windows)):
-            kv.store(layer, places, keys, values)
+            kv.store(layer, places, torch.cat((keys, values), dim=1))
         own.append((keys, values))
     return kv, own
 
@@ -202,6 +203,25 @@ def test_a_piece_of_a_prompt_sees_what_was_read_before(
     assert torch.equal(last[0], whole[-1])
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_pieces_that_are_read_together_are_read_as_if_alone(layer: int) -> None:
+    window, pages = SHAPE.windows[layer], scattered(1, 4)
+    lengths, starts = [90, 150, 90, 60], [70, 5, 70, 40]  # the first and the third are alike
+    kv, _ = filled(1, pages, lengths)
+    sinks = noise(2, SHAPE.heads)
+    pieces = [(start, length - start, own) for start, length, own in zip(starts, lengths, pages, strict=True)]
+    queries = noise(3, sum(count for _, count, _ in pieces), SHAPE.heads, SHAPE.head_dim)
+    spans = piece_spans(pieces, window)
+    assert len(spans) == 3
+    made, row = attend(kv, layer, queries, spans, sinks), 0
+    for start, count, own in pieces:
+        alone = attend(
+            kv, layer, queries[row : row + count], [piece_span(start, count, 0, own, window)], sinks
+        )
+        assert torch.equal(made[row : row + count], alone)
+        row += count
+
+
 def test_long_pieces_are_scored_in_parts_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     (pages,) = scattered(1, 1)
     kv, _ = filled(1, [pages], [150])
@@ -215,11 +235,10 @@ def test_long_pieces_are_scored_in_parts_without_a_difference(monkeypatch: pytes
 def test_only_its_own_places_are_written_and_only_given_pages_are_scrubbed() -> None:
     kv = PagedKv(SHAPE, 5, 7, torch.float32, CPU)
     for layer in (0, 1):
-        # Two of the four rows are padding.
-        kv.store(layer, torch.tensor([17, 40]), noise(1, 4, 2, 16), noise(2, 4, 2, 16))
+        kv.store(layer, torch.tensor([17, 40]), torch.cat((noise(1, 2, 2, 16), noise(2, 2, 2, 16)), dim=1))
         written = kv.keys[layer].abs().sum((0, 3)).flatten().nonzero()[:, 0].tolist()
         assert written == [17, 40]
-        assert torch.equal(kv.values[layer][:, 1, 1], noise(2, 4, 2, 16)[0])
+        assert torch.equal(kv.values[layer][:, 1, 1], noise(2, 2, 2, 16)[0])
     kv.keys[1][0, 1, 1, 0] = float("nan")
     kv.scrub([1], [2])
     assert kv.keys[1][:, 1].abs().sum() == kv.values[1][:, 1].abs().sum() == 0  # the full layer's page 1

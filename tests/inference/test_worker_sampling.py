@@ -17,12 +17,14 @@ from torch import Tensor
 from inference.types import SamplingParams
 from inference.worker.sampler import (
     FIRST_CANDIDATES,
-    InvalidLogits,
     Logits,
-    choose,
+    find_peaks,
     logprobs,
     nucleus,
     uniform_at,
+)
+from inference.worker.sampler import (
+    choose as choose_at,
 )
 
 VOCAB = 60
@@ -43,6 +45,12 @@ def noise(seed: int, size: int, scale: float = 1.0) -> Tensor:
 def row(values: Tensor) -> Logits:
     """Every id is listed."""
     return Logits(values, None, values.numel())
+
+
+def choose(logits: Logits, sampling: SamplingParams, uniform: float) -> int:
+    (peak,) = find_peaks(logits.values[None])
+    assert peak is not None
+    return choose_at(logits, sampling, uniform, peak)
 
 
 def sorted_nucleus(weights: Tensor, goal: float) -> set[int]:
@@ -196,10 +204,22 @@ def test_the_ends_of_the_unit_interval_lead_to_ids_of_the_vocabulary(name: str, 
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_numbers_that_make_no_sense_are_refused(bad: float, temperature: float) -> None:
-    with pytest.raises(InvalidLogits):
-        choose(row(torch.tensor([0.0, bad, 1.0])), SamplingParams(temperature=temperature), 0.5)
+@pytest.mark.parametrize("size", [3, 1024, 5000])
+def test_rows_with_numbers_that_make_no_sense_have_no_peak(bad: float, size: int) -> None:
+    rows = noise(1, 4 * size).view(4, size)
+    rows[1, size // 2] = bad
+    rows[3, -1] = bad
+    found = find_peaks(rows)
+    assert [peak is None for peak in found] == [False, True, False, True]
+    for row in (0, 2):
+        assert found[row] == (float(rows[row].max()), int(rows[row].argmax()))
+
+
+def test_the_first_of_equals_is_the_peak() -> None:
+    rows = torch.zeros(2, 5000)
+    rows[0, [1500, 1501, 4990]] = 1
+    rows[1, [4991, 4999]] = 1
+    assert find_peaks(rows) == [(1, 1500), (1, 4991)]
 
 
 def test_random_numbers_follow_from_seed_and_place_and_are_even() -> None:
