@@ -17,16 +17,17 @@ export class ApiError extends Error {
 /**
  * @param {string} method
  * @param {string} path
- * @param {object} [body]
+ * @param {object|Blob} [body]
  * @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
 async function request(method, path, body, signal) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const isFile = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = (isFile && body.type) || "application/json";
   let response;
   try {
-    const payload = body === undefined ? undefined : JSON.stringify(body);
+    const payload = body === undefined || isFile ? body : JSON.stringify(body);
     response = await fetch(path, { method, headers, body: payload, signal, credentials: "same-origin" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
@@ -41,6 +42,11 @@ async function request(method, path, body, signal) {
 }
 
 const at = (...parts) => parts.map(encodeURIComponent).join("/");
+
+/** @param {Record<string, any>} fields @returns {string} the query of an address, without what is null */
+function query(fields) {
+  return new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined)).toString();
+}
 
 /** @returns {Promise<any>} preferences, model, limits, suggestions, version */
 export const bootstrap = () => request("GET", "/api/bootstrap");
@@ -58,18 +64,35 @@ export const chooseModel = (name, evenIfTooLarge) =>
 /** @returns {Promise<any>} the engine's figures */
 export const status = () => request("GET", "/api/status");
 
-/** @param {string|null} cursor @returns {Promise<any>} items, next_cursor */
-export const conversations = (cursor) =>
-  request("GET", `/api/conversations?limit=30${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+/**
+ * @param {string|null} cursor
+ * @param {{limit?: number, archived?: boolean}} [which]
+ * @returns {Promise<any>} items, next_cursor
+ */
+export const conversations = (cursor, { limit = 30, archived = false } = {}) =>
+  request("GET", `/api/conversations?${query({ limit, archived, cursor })}`);
 
-/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<any>} conversation, messages, generations */
+/** @param {number|null} after @returns {Promise<any>} sequence, items, removed, complete */
+export const changes = (after) => request("GET", `/api/changes?${query({ after })}`);
+
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<any>} conversation, messages, generations, totals, context */
 export const conversation = (id, signal) => request("GET", `/api/conversations/${at(id)}`, undefined, signal);
 
-/** @param {string} id @param {{title?: string}} change @returns {Promise<any>} */
+/**
+ * Show the branch that has a message or a reply.
+ * @param {string} id @param {{message_id?: string, generation_id?: string}} which
+ * @returns {Promise<any>} as `conversation`
+ */
+export const selectBranch = (id, which) => request("POST", `/api/conversations/${at(id)}/select`, which);
+
+/** @param {string} id @param {{title?: string, pinned?: boolean, archived?: boolean, settings?: object}} change @returns {Promise<any>} */
 export const changeConversation = (id, change) => request("PATCH", `/api/conversations/${at(id)}`, change);
 
 /** @param {string} id @returns {Promise<null>} */
 export const deleteConversation = (id) => request("DELETE", `/api/conversations/${at(id)}`);
+
+/** Undo a delete. @param {string} id @returns {Promise<any>} conversation */
+export const restoreConversation = (id) => request("POST", `/api/conversations/${at(id)}/restore`, {});
 
 /** @param {object} turn @returns {Promise<any>} conversation, user_message, generation */
 export const startTurn = (turn) => request("POST", "/api/turns", turn);
@@ -79,6 +102,48 @@ export const generation = (id) => request("GET", `/api/generations/${at(id)}`);
 
 /** @param {string} id @returns {Promise<any>} */
 export const cancel = (id) => request("POST", `/api/generations/${at(id)}/cancel`, {});
+
+/** @param {string} id @returns {Promise<any>} prompt, output: exact text with harmony's markers */
+export const rawGeneration = (id) => request("GET", `/api/generations/${at(id)}/raw`);
+
+/** @param {{q: string, kinds: string, cursor?: string|null, limit?: number}} what @param {AbortSignal} [signal] @returns {Promise<any>} items, next_cursor */
+export const search = (what, signal) => request("GET", `/api/search?${query(what)}`, undefined, signal);
+
+/** @returns {Promise<any>} items */
+export const presets = () => request("GET", "/api/presets");
+
+/** @param {string} name @param {object} settings @returns {Promise<any>} preset */
+export const createPreset = (name, settings) => request("POST", "/api/presets", { name, settings });
+
+/** @param {string} id @param {{name?: string, settings?: object}} change @returns {Promise<any>} preset */
+export const changePreset = (id, change) => request("PATCH", `/api/presets/${at(id)}`, change);
+
+/** @param {string} id @returns {Promise<null>} */
+export const deletePreset = (id) => request("DELETE", `/api/presets/${at(id)}`);
+
+/** @param {string|null} [conversationId] @returns {Promise<any>} items */
+export const shares = (conversationId = null) =>
+  request("GET", `/api/shares?${query({ conversation_id: conversationId })}`);
+
+/** @param {string} conversationId @param {boolean} includeReasoning @returns {Promise<any>} share */
+export const createShare = (conversationId, includeReasoning) =>
+  request("POST", "/api/shares", { conversation_id: conversationId, include_reasoning: includeReasoning });
+
+/** @param {string} id @returns {Promise<null>} */
+export const deleteShare = (id) => request("DELETE", `/api/shares/${at(id)}`);
+
+/** @param {string} token @returns {Promise<any>} title, created_at, include_reasoning, model, messages, generations */
+export const shared = (token) => request("GET", `/api/shared/${at(token)}`);
+
+/** @param {string} token @returns {Promise<any>} conversation */
+export const importShared = (token) => request("POST", `/api/shared/${at(token)}/import`, {});
+
+/** @param {string|null} id one conversation, or all @param {string} format @param {boolean} reasoning @returns {string} an address */
+export const exportUrl = (id, format, reasoning) =>
+  `${id === null ? "/api/export" : `/api/conversations/${at(id)}/export`}?${query({ format, reasoning })}`;
+
+/** @param {File} file @returns {Promise<any>} conversations, report */
+export const importFile = (file) => request("POST", "/api/import", file);
 
 /** @param {object} change @returns {Promise<any>} */
 export const changePreferences = (change) => request("PATCH", "/api/preferences", change);
