@@ -3,10 +3,10 @@
     python -m benchmarks.engine_cpu [--peer TRANSFORMERS] [--model random|demo] [--threads 2] [--rounds 3]
 
 ``--peer`` is the ``transformers`` command of an environment with ``transformers[serving]``. It is run with
-and without continuous batching, each in the number type of the checkpoint (bfloat16) and in float32, the one
-of the engine here. The peer answers over HTTP, the engine at its border. All sides are greedy and write the
-same number of tokens; rounds alternate between them, and medians are shown, so that a busy machine hurts all
-alike. Prints Markdown tables, and how near one stream is to the time in which the output matrix can be read.
+and without continuous batching. Both sides run in the number type of the checkpoint (bfloat16) and in
+float32. The peer answers over HTTP, the engine at its border. All are greedy and write the same number of
+tokens; rounds alternate between them, and medians are shown, so that a busy machine hurts all alike. Prints
+Markdown tables, and how near one stream is to the time in which the output matrix can be read.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from benchmarks.serve_peer import Figures, Peer, write_tokenizer
 from inference.demonstration import pack
 from inference.engine import EngineConfig, LocalEngine
 from inference.types import GenerationRequest, SamplingParams, TokensFinished
+from inference.worker.messages import CpuDtype
 
 TARGETS = {1: 1.5, 8: 2.0, 32: 2.0}  # by the number of streams
+DTYPES: tuple[CpuDtype, ...] = ("bfloat16", "float32")
 VOCABULARY = 201_088
 # These libraries are only partly annotated.
 NETWORK: Any = GptOssForCausalLM
@@ -77,11 +79,11 @@ def model_folder(scratch: Path, kind: str) -> Path:
 
 
 def output_matrix(folder: Path) -> tuple[list[int], int]:
-    """The ids that a tied model knows, whose rows are not all zeros, and the bytes of those in float32."""
+    """The ids that a tied model knows, whose rows are not all zeros, and how many numbers those rows have."""
     with OPEN(str(folder / "model.safetensors"), "pt") as file:
         matrix: Tensor = file.get_tensor("model.embed_tokens.weight")
     known = matrix.any(dim=1).nonzero()[:, 0].tolist()
-    return known, len(known) * matrix.shape[1] * 4
+    return known, len(known) * matrix.shape[1]
 
 
 async def ours(engine: LocalEngine, prompts: list[tuple[int, ...]], tokens: int) -> Figures:
@@ -124,15 +126,21 @@ def read_bandwidth() -> float:
 Rows = dict[int, dict[str, Figures]]
 
 
-async def measure(options: argparse.Namespace, folder: Path, ids: list[int]) -> tuple[Rows, float]:
-    """The medians by streams and by who answers, and the best reading bandwidth in bytes a second."""
-    config = EngineConfig(model=str(folder), device="cpu", threads=options.threads, fallback=False)
+async def start(folder: Path, dtype: CpuDtype, threads: int) -> LocalEngine:
+    """An engine that is ready."""
+    config = EngineConfig(model=str(folder), device="cpu", cpu_dtype=dtype, threads=threads, fallback=False)
     engine = LocalEngine(config)
     engine.start()
     while True:
         if engine.health().active is not None:
             break
         await asyncio.sleep(0.05)
+    return engine
+
+
+async def measure(options: argparse.Namespace, folder: Path, ids: list[int]) -> tuple[Rows, float]:
+    """The medians by streams and by who answers, and the best reading bandwidth in bytes a second."""
+    engines = {dtype: await start(folder, dtype, options.threads) for dtype in options.dtypes}
     rows: Rows = {}
     bandwidth = 0.0
     async with AsyncExitStack() as stack:
@@ -150,13 +158,15 @@ async def measure(options: argparse.Namespace, folder: Path, ids: list[int]) -> 
                 # New prompts each round: nothing may come out of a prefix cache.
                 prompts = [tuple(rng.choices(ids, k=options.prompt)) for _ in range(streams)]
                 tokens = options.tokens if number else 4  # the first round warms up
-                made.setdefault("engine", []).append(await ours(engine, prompts, tokens))
+                for dtype, engine in engines.items():
+                    made.setdefault(f"engine, {dtype}", []).append(await ours(engine, prompts, tokens))
                 for peer in peers:
                     made.setdefault(peer.name, []).append(await peer.measure(prompts, tokens))
                 told = ", ".join(f"{name} {figures[-1].speed:.0f}" for name, figures in made.items())
                 print(f"{streams} streams, round {number}, tok/s: {told}", file=sys.stderr, flush=True)
             rows[streams] = {name: median(figures[1:]) for name, figures in made.items()}
-    await engine.close()
+    for engine in engines.values():
+        await engine.close()
     return rows, bandwidth
 
 
@@ -168,33 +178,33 @@ def median(figures: list[Figures]) -> Figures:
     )
 
 
-def report(rows: Rows, bandwidth: float, matrix_bytes: int) -> str:
+def report(rows: Rows, dtypes: list[str], bandwidth: float, numbers: int) -> str:
     """Markdown."""
-    lines = [
-        "| streams | who | tok/s | TTFT ms | engine is faster by |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| streams | who | tok/s | TTFT ms |", "|---|---|---|---|"]
     for streams, figures in rows.items():
-        mine = figures["engine"]
         for name, one in figures.items():
-            gain = "" if one is mine else f"{mine.speed / one.speed:.2f}"
-            lines.append(f"| {streams} | {name} | {one.speed:.0f} | {one.ttft * 1e3:.0f} | {gain} |")
+            lines.append(f"| {streams} | {name} | {one.speed:.0f} | {one.ttft * 1e3:.0f} |")
+    lines.append("")
     for streams, figures in rows.items():
-        others = {name: one.speed for name, one in figures.items() if name != "engine"}
-        if others:
-            best = max(others, key=others.__getitem__)
-            ratio = figures["engine"].speed / others[best]
-            lines.append(
-                f"\n{streams} streams: {ratio:.2f} times the best peer ({best}); goal {TARGETS[streams]}"
-            )
-    if 1 not in rows:
-        return "\n".join(lines)
-    floor, own = matrix_bytes / bandwidth, 1 / rows[1]["engine"].speed
-    lines.append(
-        f"\nThe output matrix has {matrix_bytes / 1e6:.0f} MB in float32, at {bandwidth / 1e9:.1f} GB/s: "
-        f"{floor * 1e3:.1f} ms a token at least.\nOne stream takes {own * 1e3:.1f} ms a token, "
-        f"{own / floor:.1f} times as long."
-    )
+        others = {name: one.speed for name, one in figures.items() if name.startswith("serve")}
+        for dtype in dtypes:
+            own = figures[f"engine, {dtype}"].speed
+            like = {name: speed for name, speed in others.items() if f" {dtype}" in name}
+            for kind, against in (("its best in the same", like), ("the best of all", others)):
+                if against:
+                    best = max(against, key=against.__getitem__)
+                    lines.append(
+                        f"{streams} streams, {dtype}: {own / against[best]:.2f} times {kind} ({best}); "
+                        f"goal {TARGETS[streams]}  "
+                    )
+    for dtype in dtypes if 1 in rows else []:
+        size = numbers * (2 if dtype == "bfloat16" else 4)
+        floor, own = size / bandwidth, 1 / rows[1][f"engine, {dtype}"].speed
+        lines.append(
+            f"\nThe output matrix has {size / 1e6:.0f} MB in {dtype}, at {bandwidth / 1e9:.1f} GB/s: "
+            f"{floor * 1e3:.1f} ms a token at least.\nOne stream takes {own * 1e3:.1f} ms a token, "
+            f"{own / floor:.1f} times as long."
+        )
     return "\n".join(lines)
 
 
@@ -205,7 +215,7 @@ def main() -> None:
     parser.add_argument("--peer", help="the transformers command to compare with")
     parser.add_argument("--model", choices=("random", "demo"), default="random")
     parser.add_argument("--streams", type=int, nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"], choices=DTYPES)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--prompt", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
@@ -214,13 +224,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = model_folder(Path(scratch), options.model)
-        ids, matrix_bytes = output_matrix(folder)
+        ids, numbers = output_matrix(folder)
         rows, bandwidth = asyncio.run(measure(options, folder, ids))
     print(
         f"{options.model} model, prompt {options.prompt}, {options.tokens} new tokens, "
         f"{options.threads} threads, torch {torch.__version__}, transformers {transformers.__version__}\n"
     )
-    print(report(rows, bandwidth, matrix_bytes))
+    print(report(rows, options.dtypes, bandwidth, numbers))
 
 
 if __name__ == "__main__":

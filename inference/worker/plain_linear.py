@@ -60,15 +60,13 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.dtype = weight.dtype
         self._bias = bias
-        self._weight = weight.t()
-        # In float32 and few rows, the library's own product of small matrices is the faster one.
+        # In float32 a packed product would be one long sum, which rounds worse.
         self._is_packed = (
             weight.device.type == "cpu"
             and weight.dtype == torch.bfloat16
             and _packs_well(*weight.shape, weight.dtype, torch.get_num_threads())
         )
-        if self._is_packed:
-            self._weight = _packed(weight)
+        self._weight = _packed(weight) if self._is_packed else weight.t().contiguous()
 
     def __call__(self, rows: Tensor) -> Tensor:
         """``[rows, out]`` of ``[rows, in]``, in the number type of the weight, for a multiple of ``ROWS``."""
@@ -97,17 +95,17 @@ class Head:
         self._blocks = [] if self._packed else list(torch.split(weight, size))
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        """float32 ``[rows, len(ids) or vocab]`` of ``[rows, hidden]``."""
+        """``[rows, len(ids) or vocab]`` of ``[rows, hidden]``, in the number type of the weight."""
         hidden = hidden.to(self._dtype)
         if self._packed:
-            return _head_product(hidden, self._packed, self._sum)[: hidden.shape[0]]
+            return _head_product(hidden, self._packed, self._sum)[: len(hidden)]
         logits = torch.empty(hidden.shape[0], self.outputs, dtype=hidden.dtype, device=hidden.device)
         at = 0
         for block in self._blocks:
             for row in range(hidden.shape[0]):
                 torch.mv(block, hidden[row], out=logits[row, at : at + block.shape[0]])
             at += block.shape[0]
-        return logits.float()
+        return logits
 
     def full(self, logits: Tensor) -> Tensor:
         """``[rows, vocab]`` of what was called."""
@@ -132,13 +130,13 @@ def _pack_head(weight: Tensor, columns: int) -> list[Tensor]:
 
 
 def _head_product(rows: Tensor, packed: list[Tensor], columns: int) -> Tensor:
-    """float32 logits of ``rows`` [rows, in], and perhaps of some more rows."""
+    """The logits of ``rows`` [rows, in], and perhaps of some more rows."""
     missing = pad_rows(len(rows)) - len(rows)
     if missing:
         rows = functional.pad(rows, (0, 0, 0, missing))
     made: Tensor | None = None
     for part, matrix in zip(torch.split(rows, columns, dim=1), packed, strict=True):
-        product = _multiply(part.contiguous(), matrix).float()
+        product = _multiply(part.contiguous(), matrix)
         made = product if made is None else made.add_(product)
     if made is None:
         raise ValueError("a matrix without columns")

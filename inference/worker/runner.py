@@ -170,8 +170,8 @@ class PlainRunner:
             if peak is None:
                 made.append(Chosen(sequence, None))
                 continue
-            logits = Logits(row, head.ids, head.vocab)
             sampling = sequence.request.sampling
+            logits = Logits(row, head.ids, head.vocab)
             number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
             token = choose(logits, sampling, number, peak)
             scores = None if sampling.logprobs is None else logprobs(logits, token, sampling.logprobs)

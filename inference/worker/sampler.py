@@ -16,6 +16,7 @@ from inference.types import SamplingParams, TokenLogprob
 
 FIRST_CANDIDATES = 1024
 _CHUNK = 1024
+_PART_BYTES = 2_000_000
 
 
 Peak = tuple[float, int]
@@ -28,7 +29,7 @@ class InvalidLogits(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """One row: float32 ``values`` [n] of ``ids`` [n] (``None``: of all ids in order).
+    """One row: ``values`` [n] of ``ids`` [n] (``None``: of all ids in order).
 
     With ``ids``, every other one of the ``vocab`` ids has the logit 0.
     """
@@ -53,7 +54,7 @@ class Logits:
         return int(unlisted.nonzero()[place - self.ids.numel(), 0])
 
     def whole(self) -> Tensor:
-        """float32 [vocab]."""
+        """``[vocab]``."""
         if self.ids is None:
             return self.values
         full = torch.zeros(self.vocab, dtype=self.values.dtype, device=self.values.device)
@@ -70,15 +71,21 @@ def find_peaks(rows: Tensor) -> list[Peak | None]:
     """The peak of each of ``rows`` [rows, n], ``None`` where a logit is not finite.
 
     To look for a place takes many times as long as to look for a value, so it is done in one chunk alone.
+    The rows are taken in parts that stay in the cache from one look to the next.
     """
-    count, size = rows.shape
-    whole = size // _CHUNK * _CHUNK
-    peaks = rows[:, :whole].view(count, -1, _CHUNK).amax(2) if whole else rows.new_empty(count, 0)
-    if whole < size:
-        peaks = torch.cat((peaks, rows[:, whole:].amax(1, keepdim=True)), dim=1)
-    highest, chunks = peaks.max(1)
+    width = max(1, _PART_BYTES // (4 * _CHUNK * len(rows))) * _CHUNK
+    peaks, lows = [], []
+    for stored in torch.split(rows, width, dim=1):
+        part = stored.float()
+        whole = part.shape[1] // _CHUNK * _CHUNK
+        if whole:
+            peaks.append(part[:, :whole].view(len(rows), -1, _CHUNK).amax(2))
+        if whole < part.shape[1]:
+            peaks.append(part[:, whole:].amax(1, keepdim=True))
+        lows.append(part.amin(1, keepdim=True))
+    highest, chunks = torch.cat(peaks, dim=1).max(1)
     # Both ends are NaN if anything is.
-    finite = (highest.isfinite() & rows.amin(1).isfinite()).tolist()
+    finite = (highest.isfinite() & torch.cat(lows, dim=1).amin(1).isfinite()).tolist()
     found: list[Peak | None] = []
     for row, peak, chunk, good in zip(rows, highest.tolist(), chunks.tolist(), finite, strict=True):
         start = chunk * _CHUNK

@@ -201,8 +201,8 @@ def observe(
 
 
 @cache
-def alone() -> tuple[tuple[int, ...], torch.Tensor]:
-    _, tokens, logits = observe()
+def alone(dtype: str) -> tuple[tuple[int, ...], torch.Tensor]:
+    _, tokens, logits = observe(cpu_dtype=dtype)
     return tokens, logits
 
 
@@ -219,10 +219,11 @@ def alone() -> tuple[tuple[int, ...], torch.Tensor]:
     ],
     ids=str,
 )
-def test_the_same_seed_gives_the_same_numbers_to_the_bit(how: dict[str, Any]) -> None:
-    run, tokens, logits = observe(**how)
-    assert tokens == alone()[0]
-    assert torch.equal(logits, alone()[1])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_seed_gives_the_same_numbers_to_the_bit(how: dict[str, Any], dtype: str) -> None:
+    run, tokens, logits = observe(**how, cpu_dtype=dtype)
+    assert tokens == alone(dtype)[0]
+    assert torch.equal(logits, alone(dtype)[1])
     if how.get("share") or how.get("before"):
         assert run.end("mine").usage.cached > 0
     if how.get("full") == 26:

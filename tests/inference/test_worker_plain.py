@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssRotaryEmbedding
 
@@ -20,9 +21,16 @@ from inference.worker.checkpoint import inspect
 from inference.worker.pages import PAGE
 from inference.worker.plain import PlainNetwork
 from inference.worker.plain_attention import PagedKv, attend, piece_span, piece_spans, token_spans
-from inference.worker.plain_linear import ROWS, Head, pad_rows
+from inference.worker.plain_linear import ROWS, Head, Linear, pad_rows
 from inference.worker.weights import Shape, model_config, read_weights, rotation
-from tests.inference.checkpoints import full_logits, plain_checkpoint, prompt, tiny_config, write_checkpoint
+from tests.inference.checkpoints import (
+    change_tensors,
+    full_logits,
+    plain_checkpoint,
+    prompt,
+    tiny_config,
+    write_checkpoint,
+)
 
 CPU = torch.device("cpu")
 SHAPE = Shape(320, 64, 64, 4, 2, 16, 4, 2, (20, None), 1e-5, 7.0, 1.702, 2048)
@@ -252,12 +260,25 @@ def test_only_its_own_places_are_written_and_only_given_pages_are_scrubbed() -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("outputs", "inputs"), [(384, 128), (8, 256), (72, 40), (2880, 720)])
+def test_products_take_each_row_for_itself(dtype: torch.dtype, outputs: int, inputs: int) -> None:
+    weight, bias = noise(1, outputs, inputs).to(dtype), noise(2, outputs).to(dtype)
+    linear, rows = Linear(weight, bias), noise(3, 256, inputs).to(dtype)
+    made = linear(rows)
+    exact = rows.double() @ weight.double().T + bias.double()
+    bound = 1e-5 if dtype == torch.float32 else 2**-8
+    torch.testing.assert_close(made.double(), exact, atol=40 * bound, rtol=bound)
+    for count in range(ROWS, 257, 3 * ROWS):
+        assert torch.equal(linear(rows[-count:]), made[-count:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_output_layer_is_a_product_and_takes_each_row_for_itself(dtype: torch.dtype) -> None:
     weight, hidden = noise(1, 20_000, 64).to(dtype), noise(2, 9, 64).to(dtype)
     head = Head(weight)
     made = head(hidden)
-    assert made.dtype == torch.float32
-    torch.testing.assert_close(made, (hidden @ weight.T).float(), atol=1e-4, rtol=2e-2)
+    assert made.dtype == dtype
+    torch.testing.assert_close(made, hidden @ weight.T, atol=1e-4, rtol=2e-2)
     for row in range(9):
         assert torch.equal(head(hidden[row : row + 1])[0], made[row])
     assert head.full(made) is made
@@ -277,6 +298,16 @@ def test_rows_of_zeros_are_left_out_and_put_back() -> None:
     whole[:, 3] = 0
     torch.testing.assert_close(whole, hidden @ weight.T)
     assert Head(noise(3, 100, 8)).ids is None
+
+
+def test_a_pruned_vocabulary_is_embedded_without_its_zeros(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, tie_word_embeddings=True)
+    rows = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    rows[[*range(5), *range(90, 320)]] = 0
+    change_tensors(folder, **{"model.embed_tokens.weight": rows})
+    network, ids = network_of(folder), (7, 3, 200, 89, 5, 319, 0, 50)
+    assert len(network.embedding) == 86
+    torch.testing.assert_close(logits_of(network, ids), full_logits(folder, ids, 8), atol=2e-4, rtol=1e-5)
 
 
 def test_rows_come_in_fours() -> None:
