@@ -107,7 +107,7 @@ def random_weights(shape: Shape, device: torch.device) -> Weights:
 def make_model(weights: Weights, *, reproducible: bool = False) -> LoadedModel:
     """The model as the loader would put it together."""
     shape, device = weights.shape, weights.embedding.device
-    room = plan_capacity(shape, 20 * GIB, 2, SLOTS, CHUNK)
+    room = plan_capacity(shape, 20 * GIB, 2, SLOTS, CHUNK, steady=reproducible)
     network = GpuNetwork(weights, room.context_length + 1, CHUNK)
     pages = GpuPages.empty(shape, room.full, room.sliding, device)
     runner = GpuRunner(network, pages, SLOTS, room.context_length, reproducible=reproducible)
@@ -121,6 +121,7 @@ def make_model(weights: Weights, *, reproducible: bool = False) -> LoadedModel:
         chunk_tokens=CHUNK,
         chunk_beside=None if reproducible else 512,
         max_pieces=1 if reproducible else None,
+        steady=reproducible,
     )
     run(model, 1, 8, 4)
     runner.capture()

@@ -30,8 +30,10 @@ def page_bytes(shape: Shape, window: int | None, itemsize: int) -> int:
     return PAGE * 2 * shape.kv_heads * shape.head_dim * itemsize * shape.layers_of(window)
 
 
-def plan_capacity(shape: Shape, budget: int, itemsize: int, max_running: int, chunk_tokens: int) -> Capacity:
-    """Share out ``budget`` bytes.
+def plan_capacity(
+    shape: Shape, budget: int, itemsize: int, max_running: int, chunk_tokens: int, *, steady: bool = False
+) -> Capacity:
+    """Share out ``budget`` bytes. ``steady``: nobody may ever have to wait for a sliding page of another.
 
     Raises:
         ModelLoadError: ``not_enough_memory``; not even a short conversation fits.
@@ -45,6 +47,7 @@ def plan_capacity(shape: Shape, budget: int, itemsize: int, max_running: int, ch
         least_sliding = pages_for(window) + pages_for(chunk_tokens) + 3
         # What each request sees, and as much again for the ends of earlier conversations.
         sliding = least_sliding + pages_for(chunk_tokens) + max_running * 2 * (pages_for(window) + 2)
+        least_sliding = sliding if steady else least_sliding
     least = least_full * each[0] + least_sliding * each[1]
     if budget < least:
         raise ModelLoadError(

@@ -68,6 +68,7 @@ class EngineCore:
             chunk_tokens=model.chunk_tokens,
             chunk_beside=model.chunk_beside,
             max_pieces=model.max_pieces,
+            steady=model.steady,
         )
         self._emit = emit
         self._sequences: dict[str, Sequence] = {}

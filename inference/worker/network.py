@@ -16,7 +16,7 @@ class LoadedModel:
 
     At most ``max_running`` requests run at once. A step reads at most ``chunk_tokens`` prompt tokens
     (``chunk_beside`` while replies are written), in at most ``max_pieces`` pieces (``None``: as many as there
-    are requests).
+    are requests). ``steady`` is the scheduler's.
     """
 
     status: ModelStatus
@@ -27,4 +27,5 @@ class LoadedModel:
     chunk_tokens: int
     chunk_beside: int | None = None
     max_pieces: int | None = None
+    steady: bool = False
     held_bytes: int = 0

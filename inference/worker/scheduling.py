@@ -14,6 +14,10 @@ user who holds the most. That one waits again, keeps its tokens, and is read aga
 protected and steps back only for a protected one that arrived earlier. So the protected one that arrived
 first never steps back while it runs, and always gets the pages that it needs: it ends, and the next one is
 the first. A request that finds no room to start keeps its turn, and nobody starts before it.
+
+**Steady.** A steady scheduler lets a request start only when there are pages for the longest that it and all
+running ones may become, and cuts its prompt where its own length says: what is computed together for it never
+depends on the others. It takes fewer requests at a time.
 """
 
 from __future__ import annotations
@@ -86,6 +90,7 @@ class Scheduler:
         chunk_tokens: int,
         chunk_beside: int | None = None,
         max_pieces: int | None = None,
+        steady: bool = False,
     ) -> None:
         if min(max_running, chunk_tokens, chunk_beside or 1, max_pieces or 1) < 1:
             raise ValueError("a scheduler needs room for one sequence, one token and one piece")
@@ -93,6 +98,7 @@ class Scheduler:
         self._chunk_tokens = chunk_tokens
         self._chunk_beside = min(chunk_beside or chunk_tokens, chunk_tokens)
         self._max_pieces = max_pieces or max_running
+        self._steady = steady
         self._slots = list(range(max_running))
         heapify(self._slots)
         self._numbers = count()
@@ -184,9 +190,11 @@ class Scheduler:
                 sequence.computed += 1
                 draft.plan.decode.append(sequence)
 
-    def _make_room(self, draft: _Draft, sequence: Sequence) -> bool:
-        """Get the page for the next token of ``sequence``, at the cost of others where it must be."""
-        tokens = sequence.computed + 1
+    def _make_room(self, draft: _Draft, sequence: Sequence, tokens: int | None = None) -> bool:
+        """Get the pages for ``tokens`` tokens of ``sequence`` (or its next one), at the cost of others if need
+        be.
+        """
+        tokens = sequence.computed + 1 if tokens is None else tokens
         if not self.pages.fits(tokens):
             if not sequence.pending:  # else its last ids come back first
                 self._fail(draft, sequence)
@@ -255,11 +263,13 @@ class Scheduler:
         if sequence not in self._running:
             return False
         start = sequence.computed
-        if self.pages.room(sequence) <= start and not (
-            sequence is self._first_in_rank() and self._make_room(draft, sequence)
+        goal = min(sequence.length, start + draft.budget)
+        least = goal if self._steady else start + 1
+        if self.pages.room(sequence) < least and not (
+            sequence is self._first_in_rank() and self._make_room(draft, sequence, least)
         ):
             return False
-        end = min(sequence.length, start + draft.budget, self.pages.room(sequence))
+        end = min(goal, self.pages.room(sequence))
         self.pages.extend(sequence, end)
         sequence.computed = end
         draft.budget -= end - start
@@ -302,10 +312,12 @@ class Scheduler:
         if short is sequence and free[0] <= least[0] and free[1] <= least[1]:
             return False
         promised = sum(
-            pages_for(other.length) - len(other.full_pages)
+            pages_for(other.limit if self._steady else other.length) - len(other.full_pages)
             for other in self._running
-            if self._is_reading(other)
+            if self._steady or self._is_reading(other)
         )
+        if self._steady:
+            promised += pages_for(sequence.limit) - pages_for(sequence.length)
         admitted = self.pages.admit(
             sequence, chunk=self._chunk_tokens, spare=len(self._running), promised=promised
         )
