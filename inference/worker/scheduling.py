@@ -191,9 +191,7 @@ class Scheduler:
                 draft.plan.decode.append(sequence)
 
     def _make_room(self, draft: _Draft, sequence: Sequence, tokens: int | None = None) -> bool:
-        """Get the pages for ``tokens`` tokens of ``sequence`` (or its next one), at the cost of others if need
-        be.
-        """
+        """Get the pages for ``tokens`` tokens of ``sequence`` (or its next), at others' cost if need be."""
         tokens = sequence.computed + 1 if tokens is None else tokens
         if not self.pages.fits(tokens):
             if not sequence.pending:  # else its last ids come back first
