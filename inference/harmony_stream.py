@@ -9,7 +9,8 @@ ever reaches the reader. How the ids are cut into portions makes no difference.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 
 from inference.harmony_header import Header, HeaderText, KnownTools, may_be_header, read_header
@@ -31,11 +32,12 @@ MAX_HEADER_TOKENS = 128
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-class _State(Enum):
-    """Where the reading is when no message is open."""
+class Place(Enum):
+    """Where in a reply the reading stands; ``BETWEEN`` is after ``<|end|>``, ``DONE`` after a stop token."""
 
     HEADER = auto()
-    BETWEEN = auto()  # after <|end|>
+    CONTENT = auto()
+    BETWEEN = auto()
     DONE = auto()
 
 
@@ -159,13 +161,14 @@ class StreamParser:
     ) -> None:
         self._token_bytes = token_bytes
         self._tools = KnownTools(frozenset(tools), python)
-        self._state = _State.HEADER
+        self._place = Place.HEADER
         self._header = _HeaderBuffer(explicit=False)
         self._open_message: _OpenMessage | None = None
         self._messages: list[Message] = []
         self._events: list[StreamEvent] = []
-        self._reasoning_tokens = 0
-        self._final_tokens = 0
+        self._channel_tokens: Counter[Channel] = Counter()
+        self._read = 0
+        self._header_start = 0
 
     # --- what has been read ------------------------------------------------------------------
 
@@ -175,14 +178,24 @@ class StreamParser:
         return tuple(self._messages)
 
     @property
-    def reasoning_tokens(self) -> int:
-        """Content tokens on ``analysis`` so far, calls of python included."""
-        return self._reasoning_tokens
+    def channel_tokens(self) -> Mapping[Channel, int]:
+        """Content tokens so far, by channel; a channel without any reads 0."""
+        return self._channel_tokens
 
     @property
-    def final_tokens(self) -> int:
-        """Content tokens meant for the user so far: answers and preambles."""
-        return self._final_tokens
+    def place(self) -> Place:
+        """Where the reading stands."""
+        return Place.CONTENT if self._open_message is not None else self._place
+
+    @property
+    def open_channel(self) -> Channel | None:
+        """The channel of the message that is being read, if one is."""
+        return None if self._open_message is None else self._open_message.header.channel
+
+    @property
+    def header_start(self) -> int:
+        """How many ids stood before the header that is being read, or was read last."""
+        return self._header_start
 
     def finish_reason(self, reason: FinishReason) -> FinishReason:
         """The engine's reason, or ``TOOL_CALL`` where the reply stopped after calling a tool."""
@@ -195,11 +208,12 @@ class StreamParser:
     def feed(self, token_ids: Sequence[int]) -> list[StreamEvent]:
         """Read the next ids. Ids after ``<|return|>`` or ``<|call|>`` are ignored."""
         for token_id in token_ids:
+            self._read += 1
             if self._open_message is not None:
                 self._read_content(self._open_message, token_id)
-            elif self._state is _State.HEADER:
+            elif self._place is Place.HEADER:
                 self._read_header(token_id)
-            elif self._state is _State.BETWEEN:
+            elif self._place is Place.BETWEEN:
                 self._read_between(token_id)
             else:
                 break
@@ -211,7 +225,7 @@ class StreamParser:
         A message is complete where a stop token ended it, one of the request's own included.
         """
         self._close(complete=reason in (FinishReason.STOP, FinishReason.TOOL_CALL))
-        self._state = _State.DONE
+        self._place = Place.DONE
         return self._take_events()
 
     def _take_events(self) -> list[StreamEvent]:
@@ -224,7 +238,7 @@ class StreamParser:
 
     def _read_between(self, token_id: int) -> None:
         if token_id in STOP_TOKEN_IDS:
-            self._state = _State.DONE
+            self._place = Place.DONE
         elif token_id == START:
             self._begin_header(explicit=True)
         elif token_id != END:  # the model left <|start|>assistant out
@@ -234,7 +248,8 @@ class StreamParser:
     # --- headers -------------------------------------------------------------------------------
 
     def _begin_header(self, explicit: bool, damaged: bool = False) -> None:
-        self._state = _State.HEADER
+        self._place = Place.HEADER
+        self._header_start = self._read - 1
         self._header = _HeaderBuffer(explicit, damaged)
 
     def _read_header(self, token_id: int) -> None:
@@ -249,7 +264,7 @@ class StreamParser:
             self._begin_header(explicit=True, damaged=self._header.tokens > 0)
         elif token_id == END or token_id in STOP_TOKEN_IDS:
             self._save_header_text(calls=True)
-            self._state = _State.BETWEEN if token_id == END else _State.DONE
+            self._place = Place.BETWEEN if token_id == END else Place.DONE
         else:
             self._add_to_header(token_id)
 
@@ -287,14 +302,14 @@ class StreamParser:
     def _read_content(self, message: _OpenMessage, token_id: int) -> None:
         if token_id == END:
             self._close(complete=True)
-            self._state = _State.BETWEEN
+            self._place = Place.BETWEEN
         elif token_id in STOP_TOKEN_IDS:
             self._close(complete=True)
-            self._state = _State.DONE
+            self._place = Place.DONE
         elif token_id in (START, CHANNEL):  # <|end|> is missing
             message.recovered = True
             self._close(complete=True)
-            self._state = _State.BETWEEN
+            self._place = Place.BETWEEN
             self._read_between(token_id)
         elif token_id in (MESSAGE, CONSTRAIN):
             message.recovered = True
@@ -312,10 +327,7 @@ class StreamParser:
 
     def _count(self, message: _OpenMessage, tokens: int) -> None:
         message.tokens += tokens
-        if message.header.channel is Channel.ANALYSIS:
-            self._reasoning_tokens += tokens
-        elif message.header.recipient is None:
-            self._final_tokens += tokens
+        self._channel_tokens[message.header.channel] += tokens
 
     def _close(self, complete: bool) -> None:
         message = self._open_message

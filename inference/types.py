@@ -133,8 +133,10 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one generation. ``reasoning`` and ``final`` are filled in by harmony, not by the
-    engine.
+    """Token counts of one generation.
+
+    ``reasoning``, ``commentary`` and ``final`` are the content tokens on harmony's channels (``analysis`` is
+    the reasoning); the engine does not fill them in.
 
     ``completion`` counts every generated token, the stop token and the headers included.
     """
@@ -143,6 +145,7 @@ class Usage:
     cached: int = 0
     completion: int = 0
     reasoning: int = 0
+    commentary: int = 0
     final: int = 0
 
 

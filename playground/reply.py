@@ -17,6 +17,7 @@ from inference.engine import Engine
 from inference.errors import RequestRefused
 from inference.harmony_stream import StreamParser
 from inference.types import (
+    Channel,
     FinishReason,
     GenerationRequest,
     Timings,
@@ -170,7 +171,13 @@ class Reply:
         for text_event in parser.finish(event.finish_reason):
             self._recorder.apply(text_event)
         reason = parser.finish_reason(event.finish_reason)
-        usage = dataclasses.replace(event.usage, reasoning=parser.reasoning_tokens, final=parser.final_tokens)
+        written = parser.channel_tokens
+        usage = dataclasses.replace(
+            event.usage,
+            reasoning=written[Channel.ANALYSIS],
+            commentary=written[Channel.COMMENTARY],
+            final=written[Channel.FINAL],
+        )
         return Outcome(STATUS[reason], reason, usage, event.timings, event.error, event.error_code)
 
     async def _save_regularly(self) -> None:

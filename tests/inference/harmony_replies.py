@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.harmony import HarmonyCodec
@@ -11,7 +11,6 @@ from inference.message_rules import is_tool_address
 from inference.types import (
     Channel,
     FinishReason,
-    Message,
     MessageFinished,
     MessageStarted,
     Role,
@@ -75,12 +74,7 @@ def read(
     assert len(finished) == len(text)
     assert parser.messages == tuple(event.message for event in finished)
     assert parser.feed([12194]) == parser.finish(reason) == []
-    assert parser.reasoning_tokens == _count(finished, lambda m: m.channel is ANALYSIS)
-    assert parser.final_tokens == _count(
-        finished, lambda m: m.channel is not ANALYSIS and m.recipient is None
-    )
+    for channel in Channel:
+        counted = sum(event.token_count for event in finished if event.message.channel is channel)
+        assert parser.channel_tokens[channel] == counted
     return Reply(parser, finished)
-
-
-def _count(finished: list[MessageFinished], wanted: Callable[[Message], bool]) -> int:
-    return sum(event.token_count for event in finished if wanted(event.message))
