@@ -12,19 +12,30 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
+from itertools import chain
 from typing import ClassVar
 
 import openai_harmony as library  # type: ignore[import-untyped]
 
 from inference import message_rules
 from inference.errors import HarmonyFormatError, VocabularyError
+from inference.harmony_continue import Continuation, beginning_of
 from inference.harmony_stream import StreamParser
 from inference.long_text import encode_long
-from inference.types import Message, Prompt, ReasoningEffort, Role
+from inference.types import Message, Prompt, ReasoningEffort, RenderedPrompt, Role
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The ids of a user's message and what follows it, and how many messages were left out of them."""
+
+    ids: list[int] = field(default_factory=list)
+    dropped_reasoning: int = 0
 
 
 class HarmonyCodec:
@@ -57,16 +68,41 @@ class HarmonyCodec:
         Raises:
             HarmonyFormatError: a name, a recipient, a channel, a date or a text is not allowed.
         """
+        return list(self.render_within(prompt, None).ids)
+
+    def render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
+        """As ``render``, without the oldest turns as long as there are more than ``limit`` ids.
+
+        A turn is a user's message with what follows it; the last one always stays, and so may be longer.
+        """
         messages = message_rules.checked_messages(prompt.messages)
         tools = message_rules.checked_tools(prompt)
         try:
-            ids = self._render_message(_system_message(prompt), has_functions=bool(tools))
-            ids += self._render_developer(prompt.instructions or "", tools)
-            for message in message_rules.without_old_reasoning(messages):
-                ids += self._render_text(_empty_message(message), message.content)
+            head = self._render_message(_system_message(prompt), has_functions=bool(tools))
+            head += self._render_developer(prompt.instructions or "", tools)
+            turns = self._render_turns(messages)
         except (library.HarmonyError, ValueError, RecursionError) as error:
             raise HarmonyFormatError("The conversation cannot be written in the model's format.") from error
-        return [*ids, START, *self._encode("assistant")]
+        tail = [START, *self._encode("assistant")]
+        length = len(head) + sum(len(turn.ids) for turn in turns) + len(tail)
+        first = 0
+        while limit is not None and length > limit and first < len(turns) - 1:
+            length -= len(turns[first].ids)
+            first += 1
+        ids = (*head, *chain.from_iterable(turn.ids for turn in turns[first:]), *tail)
+        return RenderedPrompt(ids, sum(turn.dropped_reasoning for turn in turns[first:]), first)
+
+    def _render_turns(self, messages: Sequence[Message]) -> list[_Turn]:
+        old = message_rules.old_reasoning(messages)
+        turns: list[_Turn] = []
+        for index, message in enumerate(messages):
+            if not turns or message.role == Role.USER:
+                turns.append(_Turn())
+            if index in old:
+                turns[-1].dropped_reasoning += 1
+            else:
+                turns[-1].ids += self._render_text(_empty_message(message), message.content)
+        return turns
 
     def _render_message(self, message: library.Message, has_functions: bool = False) -> list[int]:
         options = library.RenderOptions(conversation_has_function_tools=has_functions)
@@ -94,6 +130,10 @@ class HarmonyCodec:
     def parser(self, tools: Sequence[str] = (), python: bool = False) -> StreamParser:
         """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
         return StreamParser(self.token_bytes, tools=tools, python=python)
+
+    def beginning_of(self, written: Sequence[int], how: Continuation) -> tuple[int, ...] | None:
+        """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""
+        return beginning_of(written, how, self.parser, self._encode)
 
     def encode_text(self, text: str) -> list[int]:
         """Ordinary text as ids; text that looks like a special token stays text.
@@ -156,8 +196,8 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def _system_message(prompt: Prompt) -> library.Message:
     effort = ReasoningEffort(prompt.effort).name
     content = library.SystemContent.new().with_reasoning_effort(library.ReasoningEffort[effort])
-    if prompt.model_identity:
-        content.with_model_identity(message_rules.checked_identity(prompt.model_identity))
+    if identity := message_rules.checked_identity(prompt.model_identity or ""):
+        content.with_model_identity(identity)
     current_date = message_rules.checked_date(prompt.current_date)
     if current_date is not None:
         content.with_conversation_start_date(current_date)

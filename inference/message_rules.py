@@ -120,8 +120,8 @@ def _channel(value: str | None) -> Channel | None:
         raise HarmonyFormatError("A message's channel is unknown.") from error
 
 
-def without_old_reasoning(messages: Sequence[Message]) -> list[Message]:
-    """Drop the reasoning of every turn but the one in progress.
+def old_reasoning(messages: Sequence[Message]) -> frozenset[int]:
+    """The places of what a prompt leaves out: the reasoning of every turn but the one in progress.
 
     A turn is over when a final answer or a newer user's message follows; so the reasoning of a
     reply that was stopped before its answer goes too, while reasoning inside an unfinished tool
@@ -137,9 +137,7 @@ def without_old_reasoning(messages: Sequence[Message]) -> list[Message]:
         ),
         default=0,
     )
-    return [
-        message for index, message in enumerate(messages) if index >= border or not _is_reasoning(message)
-    ]
+    return frozenset(index for index, message in enumerate(messages[:border]) if _is_reasoning(message))
 
 
 def _is_reasoning(message: Message) -> bool:
@@ -160,10 +158,10 @@ def checked_date(value: str | None) -> str | None:
 
 
 def checked_identity(text: str) -> str:
-    """The first sentence of the system message."""
+    """The first sentence of the system message, as one line: the lines below it are not its to write."""
     if has_long_piece(check_text(text, "The model's identity")):
         raise HarmonyFormatError("The model's identity holds a word that is far too long.")
-    return text
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,19 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """The ids of a prompt, and what of the conversation is not in them.
+
+    ``dropped_turns`` counts whole turns, the oldest ones; ``dropped_reasoning`` the messages of reasoning
+    that the other turns lack.
+    """
+
+    ids: tuple[int, ...]
+    dropped_reasoning: int = 0
+    dropped_turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How the next token is chosen.
 
