@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from inference.types import Timings, Usage
-from storage.records import ConversationRecord, GenerationRecord, MessageRecord, Preferences, User
+from storage.records import (
+    ChatSettings,
+    ConversationRecord,
+    GenerationRecord,
+    MessageRecord,
+    Preferences,
+    User,
+)
 from storage.schema import ConversationRow, GenerationRow, MessageRow, PreferencesRow, UserRow
 
 
@@ -27,9 +34,13 @@ def conversation_record(row: ConversationRow, running_generation_id: str | None)
     return ConversationRecord(
         id=row.id,
         title=row.title,
-        instructions=row.instructions,
+        title_by_hand=False,
+        pinned=False,
+        archived=False,
+        settings=ChatSettings(instructions=row.instructions),
         leaf_id=row.leaf_id,
         running_generation_id=running_generation_id,
+        sequence=row.updated_sequence,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from inference.types import Channel, FinishReason, Message, ReasoningEffort, Role, Timings, Usage
+from inference.types import (
+    Channel,
+    FinishReason,
+    Message,
+    ReasoningEffort,
+    Role,
+    Timings,
+    Usage,
+)
 
 
 def new_id() -> str:
@@ -46,6 +54,45 @@ class Theme(StrEnum):
     DARK = "dark"
 
 
+class WhenFull(StrEnum):
+    """What happens when a prompt does not fit: refuse and let the person choose, or leave old turns out."""
+
+    ASK = "ask"
+    DROP_OLDEST = "drop_oldest"
+
+
+class ReplyMode(StrEnum):
+    """How a reply takes up an earlier one: where it stopped, or straight with the answer."""
+
+    CONTINUE = "continue"
+    ANSWER_NOW = "answer_now"
+
+
+class SearchKind(StrEnum):
+    """What a search looks through."""
+
+    TITLE = "title"
+    QUESTION = "question"
+    ANSWER = "answer"
+    REASONING = "reasoning"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """How replies are made; None is "not set at this level"."""
+
+    instructions: str | None = None
+    model_identity: str | None = None
+    effort: ReasoningEffort | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    show_reasoning: bool | None = None
+    when_full: WhenFull | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """One identity. ``identity_hash`` is the SHA-256 of the secret in the browser's cookie, in hex."""
@@ -63,19 +110,53 @@ class Preferences:
     effort: ReasoningEffort = ReasoningEffort.MEDIUM
     show_reasoning: bool = False
     theme: Theme = Theme.SYSTEM
+    settings: ChatSettings = ChatSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class PresetRecord:
+    """Settings under a name."""
+
+    id: str
+    name: str
+    settings: ChatSettings
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """One conversation; ``leaf_id`` is the last message of the branch that is shown."""
+    """One conversation; ``leaf_id`` is the last message of the branch that is shown.
+
+    ``sequence`` is the place of its latest change among all changes of its owner. ``updated_at`` is the time
+    of the latest turn: what does not answer anything (a new title, a pin) leaves it.
+    """
 
     id: str
     title: str
-    instructions: str | None
+    title_by_hand: bool
+    pinned: bool
+    archived: bool
+    settings: ChatSettings
     leaf_id: str | None
     running_generation_id: str | None
+    sequence: int
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def instructions(self) -> str | None:
+        """The instructions of the settings."""
+        return self.settings.instructions
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in an owner's list. ``complete`` False: too much changed, read the list again."""
+
+    sequence: int
+    conversations: tuple[ConversationRecord, ...] = ()
+    removed: tuple[str, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +165,10 @@ class MessageRecord:
 
     ``sequence`` grows with every message of the database; a parent's is always smaller than its child's.
     ``token_count`` counts content tokens. ``complete`` is False when the text ends before the message did.
+
+    ``Store.path`` and ``Store.export_conversation`` fill the last three of user messages: ``siblings`` are
+    the questions at the same place (itself included) and ``replies`` its generations, both oldest first;
+    ``reply`` is the generation that is shown below it, None when none is.
     """
 
     id: str
@@ -101,6 +186,9 @@ class MessageRecord:
     recovered: bool
     token_count: int
     created_at: datetime
+    siblings: tuple[str, ...] = ()
+    replies: tuple[str, ...] = ()
+    reply: str | None = None
 
     @property
     def message(self) -> Message:
@@ -132,7 +220,12 @@ class MessageDraft:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """One reply of the model and how it was made; the token ids are read by ``Store.generation_tokens``."""
+    """One reply of the model and how it was made; the token ids are read by ``Store.generation_tokens``.
+
+    ``continues_id`` is the reply that this one takes up by ``mode``, with ``primed_tokens`` of its tokens.
+    ``dropped_reasoning`` messages and ``dropped_turns`` oldest turns were left out of the prompt.
+    ``context_length`` is the model's, in tokens, None when it was not known.
+    """
 
     id: str
     conversation_id: str
@@ -156,6 +249,12 @@ class GenerationRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    continues_id: str | None = None
+    primed_tokens: int = 0
+    mode: ReplyMode | None = None
+    dropped_reasoning: int = 0
+    dropped_turns: int = 0
+    context_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +273,41 @@ class TurnRecord:
     user_message: MessageRecord
     generation: GenerationRecord
     existing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One place where all words were found.
+
+    A title has neither message nor generation, a question no generation. ``snippet`` is the text around the
+    words in pieces; True marks a piece that was searched for.
+    """
+
+    conversation: ConversationRecord
+    message_id: str | None
+    generation_id: str | None
+    kind: SearchKind
+    created_at: datetime
+    snippet: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRecord:
+    """A snapshot of a conversation that whoever knows ``token`` may read."""
+
+    id: str
+    token: str
+    conversation_id: str
+    title: str
+    include_reasoning: bool
+    message_count: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTree:
+    """All of a conversation, every branch included; messages and generations are oldest first."""
+
+    conversation: ConversationRecord
+    messages: tuple[MessageRecord, ...]
+    generations: tuple[GenerationRecord, ...]
