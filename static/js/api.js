@@ -142,6 +142,25 @@ export const importShared = (token) => request("POST", `/api/shared/${at(token)}
 export const exportUrl = (id, format, reasoning) =>
   `${id === null ? "/api/export" : `/api/conversations/${at(id)}/export`}?${query({ format, reasoning })}`;
 
+/**
+ * Fetch a file that the server makes, so that a refusal can be told.
+ * @param {string} url
+ * @returns {Promise<{file: Blob, name: string}>}
+ */
+export async function download(url) {
+  const response = await fetch(url, { credentials: "same-origin" }).catch(() => {
+    throw new ApiError("The server cannot be reached. Please try again in a moment.", "network", 0);
+  });
+  if (!response.ok) {
+    const error = (await response.json().catch(() => null))?.error;
+    throw new ApiError(error?.message ?? "The file could not be made.", error?.code ?? "internal_error", response.status);
+  }
+  const given = response.headers.get("Content-Disposition") ?? "";
+  const encoded = /filename\*=utf-8''([^;]+)/i.exec(given)?.[1];
+  const name = encoded ? decodeURIComponent(encoded) : (/filename="?([^";]+)"?/i.exec(given)?.[1] ?? "conversation");
+  return { file: await response.blob(), name };
+}
+
 /** @param {File} file @returns {Promise<any>} conversations, report */
 export const importFile = (file) => request("POST", "/api/import", file);
 

@@ -73,3 +73,10 @@ export function dateGroup(iso, now = new Date()) {
   if (time >= midnight - day) return "Yesterday";
   return time >= midnight - 7 * day ? "Previous 7 days" : "Older";
 }
+
+const dated = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** @param {string} iso @returns {string} date and time of day, as the reader's system writes them */
+export function moment(iso) {
+  return dated.format(new Date(iso));
+}

@@ -37,12 +37,16 @@ export function createStore(initial) {
 /** What the page knows before the server has told it anything. */
 export const INITIAL = {
   ready: false,
-  preferences: { effort: "medium", show_reasoning: false, theme: "system" },
+  preferences: { effort: "medium", show_reasoning: false, theme: "system", settings: {} },
   model: { active: null, target: null, running: 0, waiting: 0 },
   limits: {},
   suggestions: [],
   /** @type {string|null} */ conversationId: null,
   title: "",
+  /** the open conversation's own settings (ChatSettings); of the next one while none is open */ settings: {},
+  /** @type {{used: number, limit: number|null}|null} tokens of the open conversation's next prompt */ context: null,
+  /** @type {any} turns, tokens and seconds of the open conversation */ totals: null,
+  /** whether the next new conversation is kept nowhere */ temporary: false,
   /** @type {"empty"|"loading"|"open"|"missing"|"error"} */ view: "empty",
   /** @type {string|null} the generation that is being followed */ running: null,
   sending: false,

@@ -1,0 +1,227 @@
+/** Settings: of this conversation, of the user, presets, and what leaves or enters the playground. */
+
+import * as api from "./api.js";
+import { createDialog, segments } from "./dialog.js";
+import { byId, el } from "./dom.js";
+import { SettingsForm } from "./settings_form.js";
+import { PresetList } from "./settings_presets.js";
+import { ShareList } from "./share.js";
+import { exportForm, importForm } from "./transfer.js";
+import { defaultsOf, inherited, nothing, RECOMMENDED, recommendedFor } from "./values.js";
+
+/** Preferences of their own, beside the other defaults. */
+const APART = ["effort", "show_reasoning"];
+const TABS = [
+  ["conversation", "This conversation"],
+  ["defaults", "My defaults"],
+  ["presets", "Presets"],
+  ["data", "Data"],
+];
+
+/**
+ * @typedef {{store: import("./state.js").Store<any>, prefer: (change: any) => Promise<void>,
+ *   open: (id: string) => void, imported: () => void}} Page
+ */
+
+/** @type {Page|null} */
+let page = null;
+/** @type {HTMLElement|null} */
+let shown = null;
+
+/** Once, when the page starts. @param {Page} parts */
+export function connectSettings(parts) {
+  page = parts;
+}
+
+/** @param {"conversation"|"defaults"|"presets"|"data"} [tab] */
+export function openSettings(tab = "conversation") {
+  if (!page || shown?.isConnected) return;
+  const { store } = page;
+  let left = () => {};
+  let unsubscribe = () => {};
+  const { body, head, dialog, close } = createDialog({
+    title: "Settings",
+    testid: "settings-dialog",
+    kind: "pg-settings",
+    closed: () => {
+      unsubscribe();
+      left();
+    },
+  });
+  shown = dialog;
+  const status = el("span", { class: "pg-saved", role: "status", testid: "settings-saved" });
+  head.insertBefore(status, head.lastElementChild);
+  const panel = el("div", { class: "pg-settings-panel", role: "tabpanel", tabindex: "0", id: "pg-settings-panel" });
+  const noted = (text) => (status.textContent = text);
+  const show = (name) => {
+    left();
+    noted("");
+    const view = VIEWS[name]({ page, noted, close });
+    panel.replaceChildren(...view.nodes);
+    panel.setAttribute("aria-labelledby", `pg-tab-${name}`);
+    panel.scrollTop = 0;
+    left = view.leave ?? (() => {});
+    unsubscribe();
+    unsubscribe = view.draw ? store.on(["settings", "preferences"], view.draw) : () => {};
+  };
+  body.append(tabList(tab, show), panel);
+  show(tab);
+}
+
+function tabList(chosen, show) {
+  const list = el("div", { class: "pg-tabs", role: "tablist", "aria-label": "Settings" });
+  const tabs = TABS.map(([name, words]) =>
+    el("button", { class: "pg-tab", type: "button", role: "tab", id: `pg-tab-${name}`, "aria-controls": "pg-settings-panel", testid: `tab-${name}`, text: words }),
+  );
+  const choose = (index) => {
+    tabs.forEach((tab, each) => {
+      tab.setAttribute("aria-selected", String(each === index));
+      tab.tabIndex = each === index ? 0 : -1;
+    });
+    show(TABS[index][0]);
+  };
+  tabs.forEach((tab, index) => tab.addEventListener("click", () => choose(index)));
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = (tabs.indexOf(/** @type {any} */ (document.activeElement)) + step + tabs.length) % tabs.length;
+    choose(next);
+    tabs[next].focus();
+  });
+  list.append(...tabs);
+  const first = Math.max(0, TABS.findIndex(([name]) => name === chosen));
+  tabs.forEach((tab, each) => {
+    tab.setAttribute("aria-selected", String(each === first));
+    tab.tabIndex = each === first ? 0 : -1;
+  });
+  return list;
+}
+
+/** Change some settings of the open conversation, or of the next one while none is open. */
+export async function changeSettings(change) {
+  const { store } = page;
+  const id = store.get().conversationId;
+  if (id === null) {
+    store.set({ settings: { ...store.get().settings, ...change } });
+    return;
+  }
+  const { conversation } = await api.changeConversation(id, { settings: change });
+  if (store.get().conversationId === id) store.set({ settings: conversation.settings });
+}
+
+/** Change some of the user's defaults. */
+async function changeDefaults(change) {
+  const { store } = page;
+  const apart = Object.keys(change).filter((field) => APART.includes(field));
+  const rest = Object.fromEntries(Object.entries(change).filter(([field]) => !APART.includes(field)));
+  const wanted = Object.fromEntries(apart.map((field) => [field, change[field] ?? RECOMMENDED[field]]));
+  if (Object.keys(rest).length) wanted.settings = rest;
+  const saved = await api.changePreferences(wanted);
+  store.set({ preferences: { ...store.get().preferences, ...saved } });
+}
+
+function lead(text) {
+  return el("p", { class: "pg-sheet-lead", text });
+}
+
+function resetAll(form, noted, change) {
+  const button = el("button", { class: "pg-button pg-button-plain", type: "button", testid: "reset-all", text: "Reset to the recommended" });
+  const problem = el("p", { class: "pg-problem", role: "alert" });
+  button.addEventListener("click", async () => {
+    problem.textContent = "";
+    try {
+      await change();
+      form.refresh();
+      noted("Saved");
+    } catch (error) {
+      problem.textContent = `Not saved. ${error.message}`;
+    }
+  });
+  return el("div", { class: "pg-sheet-row pg-sheet-row-start" }, button, problem);
+}
+
+const VIEWS = {
+  conversation({ page: { store }, noted }) {
+    const { conversationId: id, title, temporary } = store.get();
+    const form = new SettingsForm({
+      key: id ?? "new",
+      limits: store.get().limits,
+      own: () => store.get().settings ?? {},
+      inherited: (field) => inherited(store.get(), field),
+      save: changeSettings,
+      noted: id === null ? (text) => noted(text === "Saved" ? "Kept for the next conversation" : text) : noted,
+      levels: true,
+    });
+    const words = id === null
+      ? `For the ${temporary ? "temporary chat" : "conversation"} that you start next. What you leave alone follows your defaults.`
+      : `For “${title || "Untitled"}” alone, from the next message on. What you leave alone follows your defaults.`;
+    const reset = resetAll(form, noted, () => changeSettings(recommendedFor(store.get())));
+    return { nodes: [lead(words), form.node, reset], draw: () => form.draw(), leave: () => form.leave() };
+  },
+
+  defaults({ page: { store, prefer }, noted }) {
+    const own = () => {
+      const values = defaultsOf(store.get());
+      for (const field of APART) if (values[field] === RECOMMENDED[field]) values[field] = null;
+      return values;
+    };
+    const form = new SettingsForm({
+      key: "defaults",
+      limits: store.get().limits,
+      own,
+      inherited: (field) => ({ value: RECOMMENDED[field], from: "recommended" }),
+      save: changeDefaults,
+      noted,
+      levels: false,
+    });
+    const theme = segments({
+      name: "pg-set-theme",
+      legend: "Theme",
+      choices: [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]],
+      value: store.get().preferences.theme,
+      testid: "set-theme",
+      changed: (value) => prefer({ theme: value }),
+    });
+    const look = el("div", { class: "pg-field" }, el("div", { class: "pg-field-head" }, el("span", { class: "pg-field-name", text: "Theme" })), theme.node);
+    const words = lead("For every conversation that does not set something else itself. They follow you to your other tabs.");
+    const reset = resetAll(form, noted, () => changeDefaults(nothing()));
+    const draw = () => {
+      form.draw();
+      theme.set(store.get().preferences.theme);
+    };
+    form.node.prepend(look);
+    return { nodes: [words, form.node, reset], draw, leave: () => form.leave() };
+  },
+
+  presets({ page: { store }, noted }) {
+    const list = new PresetList(store, { apply: changeSettings, noted });
+    list.load();
+    return { nodes: [lead("Sets of settings with a name, to use in any conversation."), list.node], draw: () => list.drawCurrent() };
+  },
+
+  data({ page: parts, close }) {
+    const links = new ShareList(null);
+    links.load();
+    const taken = (conversations) => {
+      parts.imported();
+      if (conversations.length) parts.open(conversations[0].id);
+    };
+    const show = (conversation) => {
+      close();
+      parts.open(conversation.id);
+    };
+    const section = (title, node) => el("section", { class: "pg-section" }, el("h3", { text: title }), node);
+    return { nodes: [section("Import", importForm({ taken, show })), section("Export everything", exportForm(null)), links.node] };
+  },
+};
+
+/** Buttons that open the settings, wherever they stand: `data-pg-settings` names the tab. */
+export function bindSettingsButtons() {
+  for (const button of [byId("pg-app"), byId("pg-side")]) {
+    button.addEventListener("click", (event) => {
+      const opener = /** @type {HTMLElement} */ (event.target).closest?.("[data-pg-settings]");
+      if (opener) openSettings(/** @type {any} */ (opener).dataset.pgSettings || "conversation");
+    });
+  }
+}
