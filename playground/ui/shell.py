@@ -20,7 +20,18 @@ TITLE = "gpt-oss Playground"
 MAX_FILE_SIZE = "1mb"
 _TEMPLATES = Path(__file__).parent / "templates"
 _STATIC = Path(__file__).parents[2] / "static"
-_STYLES = ("fonts", "main", "overlays", "sidebar", "controls", "panel", "settings", "transcript", "prose")
+_STYLES = (
+    "fonts",
+    "main",
+    "overlays",
+    "sidebar",
+    "controls",
+    "panel",
+    "sheets",
+    "settings",
+    "transcript",
+    "prose",
+)
 
 
 def build_shell() -> gr.Blocks:
