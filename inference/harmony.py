@@ -21,7 +21,7 @@ import openai_harmony as library  # type: ignore[import-untyped]
 
 from inference import message_rules
 from inference.errors import HarmonyFormatError, VocabularyError
-from inference.harmony_continue import Continuation, beginning_of
+from inference.harmony_continue import beginning_of
 from inference.harmony_stream import StreamParser
 from inference.long_text import encode_long
 from inference.types import Message, Prompt, ReasoningEffort, RenderedPrompt, Role
@@ -131,9 +131,9 @@ class HarmonyCodec:
         """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
         return StreamParser(self.token_bytes, tools=tools, python=python)
 
-    def beginning_of(self, written: Sequence[int], how: Continuation) -> tuple[int, ...] | None:
+    def beginning_of(self, written: Sequence[int], *, answer_now: bool) -> tuple[int, ...] | None:
         """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""
-        return beginning_of(written, how, self.parser, self._encode)
+        return beginning_of(written, answer_now, self.parser, self._encode)
 
     def encode_text(self, text: str) -> list[int]:
         """Ordinary text as ids; text that looks like a special token stays text.

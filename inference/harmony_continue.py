@@ -7,29 +7,22 @@ way. Pure functions on ids: nothing is rendered again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 from inference.harmony_stream import Place, StreamParser
 from inference.types import Channel
 from inference.vocabulary import CHANNEL, END, MESSAGE, START, STOP_TOKEN_IDS
 
 
-class Continuation(StrEnum):
-    """``continue``: write on where it ended. ``answer_now``: stop reasoning and begin the answer."""
-
-    CONTINUE = "continue"
-    ANSWER_NOW = "answer_now"
-
-
 def beginning_of(
     written: Sequence[int],
-    how: Continuation,
+    answer_now: bool,
     new_parser: Callable[[], StreamParser],
     encode: Callable[[str], list[int]],
 ) -> tuple[int, ...] | None:
     """The ids that the new reply begins with; ``None`` when the old one ended with an answer.
 
-    ``written`` are all ids of the old reply. An open answer is written on either way.
+    ``written`` are all ids of the old reply. With ``answer_now`` whatever is open is closed and an answer begun;
+    else, and where an answer is open, it is written on where it ended.
     """
     parser = new_parser()
     parser.feed(written)
@@ -41,7 +34,7 @@ def beginning_of(
         del ids[next(place for place, token in enumerate(ids) if token in STOP_TOKEN_IDS) :]
         parser = new_parser()
         parser.feed(ids)
-    if not stopped and (how is Continuation.CONTINUE or parser.open_channel is Channel.FINAL):
+    if not stopped and (not answer_now or parser.open_channel is Channel.FINAL):
         return tuple(ids)
     if parser.place is Place.HEADER:
         del ids[parser.header_start :]
@@ -49,6 +42,6 @@ def beginning_of(
         ids.append(END)
     if ids:  # the prompt itself ends with <|start|>assistant
         ids += [START, *encode("assistant")]
-    if how is Continuation.ANSWER_NOW:
+    if answer_now:
         ids += [CHANNEL, *encode("final"), MESSAGE]
     return tuple(ids)
