@@ -24,6 +24,7 @@ const ICONS = {
   download: ["M12 4v11", "M8 11l4 4 4-4", "M5 20h14"],
   upload: ["M12 15V4", "M8 8l4-4 4 4", "M5 20h14"],
   trash: ["M5 7h14", "M10 4h4", "M7 7l1 13h8l1-13"],
+  info: ["M12 4a8 8 0 1 1 0 16a8 8 0 1 1 0-16", "M12 11v5", "M12 8h.01"],
   edit: ["M4 20l1-4L16 5l3 3L8 19z", "M14 7l3 3"],
   temporary: ["M12 4a8 8 0 0 1 5 1.8", "M19.6 9.500a8 8 0 0 1 0 5", "M17 18.200a8 8 0 0 1-5 1.800", "M9 19.400a8 8 0 0 1-4-3.600", "M4 12a8 8 0 0 1 1-4", "M8 5.100a8 8 0 0 1 1-.5"],
 };
@@ -121,14 +122,15 @@ export async function copyText(text) {
  * A quiet "Copy" button that says "Copied" for a moment.
  * @param {() => string} text
  * @param {string} label
+ * @param {string} [name] what stands on it
  * @returns {HTMLElement}
  */
-export function copyButton(text, label) {
-  const words = el("span", { text: "Copy" });
+export function copyButton(text, label, name = "Copy") {
+  const words = el("span", { text: name });
   const button = el("button", { class: "pg-quiet", type: "button", "aria-label": label }, icon("copy"), words);
   button.addEventListener("click", async () => {
     words.textContent = (await copyText(text())) ? "Copied" : "Not copied";
-    setTimeout(() => (words.textContent = "Copy"), 1600);
+    setTimeout(() => (words.textContent = name), 1600);
   });
   return button;
 }
