@@ -191,7 +191,8 @@ def _room(shape: Shape, free: int, plan: Plan, machine: Machine, engine: EngineC
     if budget is None:
         budget = int(free * _KV_SHARE[kind])
     chunk = engine.max_prefill_chunk or _CHUNK[kind]
-    return plan_capacity(shape, budget, plan.dtype.itemsize, engine.max_running or _MAX_RUNNING, chunk)
+    max_running, steady = engine.max_running or _MAX_RUNNING, machine.is_gpu and engine.reproducible
+    return plan_capacity(shape, budget, plan.dtype.itemsize, max_running, chunk, steady=steady)
 
 
 def _wrap(
@@ -227,6 +228,7 @@ def _wrap(
         chunk_beside=_CHUNK_BESIDE if machine.is_gpu and not reproducible else None,
         # On a GPU the number of tokens in a pass changes how they are rounded.
         max_pieces=1 if reproducible else None,
+        steady=reproducible,
         held_bytes=checkpoint.bytes_needed(plan.dtype.itemsize, native_mxfp4=plan.native_mxfp4)
         + room.full * page_bytes(shape, None, plan.dtype.itemsize)
         + room.sliding * page_bytes(shape, shape.window, plan.dtype.itemsize),
