@@ -1,16 +1,18 @@
 /** The small menu of one conversation, and the questions that it asks. */
 
-import { byId, el } from "./dom.js";
+import { byId, el, icon } from "./dom.js";
 
 /**
  * Open a menu beside a button.
  * @param {HTMLElement} button
- * @param {{label: string, run: () => void, danger?: boolean, testid: string}[]} entries
+ * @param {{label: string, run: () => void, icon: string, danger?: boolean, testid: string}[]} entries
+ * @param {() => void} [closed]
  */
-export function openMenu(button, entries) {
+export function openMenu(button, entries, closed) {
   const menu = el("div", { class: "pg-menu", role: "menu", popover: "auto", testid: "menu" });
-  for (const { label, run, danger, testid } of entries) {
-    const item = el("button", { class: danger ? "pg-danger" : "", role: "menuitem", type: "button", testid, text: label });
+  for (const { label, run, icon: picture, danger, testid } of entries) {
+    const props = { class: danger ? "pg-danger" : "", role: "menuitem", type: "button", tabindex: "-1", testid };
+    const item = el("button", props, icon(picture), el("span", { text: label }));
     item.addEventListener("click", () => {
       menu.hidePopover();
       run();
@@ -23,6 +25,7 @@ export function openMenu(button, entries) {
     if (event.newState === "open") return;
     if (menu.contains(document.activeElement)) button.focus();
     menu.remove();
+    closed?.();
   });
   byId("pg-side").append(menu);
   menu.showPopover();
@@ -38,12 +41,13 @@ function place(menu, anchor) {
 }
 
 function arrows(event, menu) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (event.key === "Tab") menu.hidePopover();
-  if (!step) return;
-  event.preventDefault();
   const items = [...menu.querySelectorAll("button")];
-  items[(items.indexOf(document.activeElement) + step + items.length) % items.length].focus();
+  const here = items.indexOf(document.activeElement);
+  const next = { ArrowDown: here + 1, ArrowUp: here - 1 + items.length, Home: 0, End: -1 + items.length }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  items[next % items.length].focus();
 }
 
 /**

@@ -1,20 +1,91 @@
-/** Keys that work everywhere on the page. */
+/** Keys that work everywhere on the page, and the sheet that lists them. */
 
-/** What lies over the page takes Escape for itself. */
+import { createDialog } from "./dialog.js";
+import { el } from "./dom.js";
+
+const MAC = /Mac|iPhone|iPad/.test(navigator.userAgentData?.platform ?? navigator.platform);
+/** What lies over the page takes its keys for itself. */
 const OVER = "dialog[open], [popover]:popover-open";
 
 /**
- * @param {{stop: () => boolean, fresh: () => void, closeSidebar: () => boolean}} on `stop` and `closeSidebar` say
- *   whether there was something to do
+ * `keys` are the words of the key cap, `code` is what the keyboard says (the place of the key, whatever is printed on it).
+ * @type {{name: string, label: string, keys: string[], code?: string, key?: string, mod?: boolean, shift?: boolean,
+ *   alt?: boolean}[]}
+ */
+const KEYS = [
+  { name: "search", label: "Search conversations", keys: ["Mod", "K"], code: "KeyK", mod: true },
+  { name: "fresh", label: "New conversation", keys: ["Mod", "Shift", "O"], code: "KeyO", mod: true, shift: true },
+  { name: "above", label: "Conversation above", keys: ["Alt", "↑"], code: "ArrowUp", alt: true },
+  { name: "below", label: "Conversation below", keys: ["Alt", "↓"], code: "ArrowDown", alt: true },
+  { name: "sidebar", label: "Open or close the sidebar", keys: ["Mod", "Shift", "S"], code: "KeyS", mod: true, shift: true },
+  { name: "settings", label: "Settings", keys: ["Mod", "Shift", "E"], code: "KeyE", mod: true, shift: true },
+  { name: "undo", label: "Undo a delete, while it is offered", keys: ["Mod", "Z"], code: "KeyZ", mod: true },
+  { name: "compose", label: "Go to the message box", keys: ["/"], key: "/" },
+  { name: "sheet", label: "This list", keys: ["?"], key: "?" },
+  { name: "sheet", label: "This list, also while typing", keys: ["Mod", "/"], key: "/", mod: true },
+];
+
+/** Keys that belong to one place; they are handled there. */
+const LOCAL = [
+  ["While you write", [["Send", ["Enter"]], ["New line", ["Shift", "Enter"]], ["Stop the reply, close what is open", ["Esc"]]]],
+  [
+    "In the list of conversations",
+    [["Walk through it", ["↑", "↓"]], ["First, last", ["Home", "End"]], ["Rename", ["F2"]], ["Delete", ["Del"]]],
+  ],
+];
+
+/**
+ * @param {Record<string, () => boolean|void>} on what each shortcut does, by name; one that gives false did nothing, and
+ *   the key keeps its usual meaning. `escape` is called for Escape
  */
 export function installShortcuts(on) {
   window.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
-    if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector(OVER)) {
-      if (on.closeSidebar() || on.stop()) event.preventDefault();
-    } else if (event.shiftKey && (event.ctrlKey || event.metaKey) && event.code === "KeyO") {
-      event.preventDefault();
-      on.fresh();
+    if (event.isComposing || event.defaultPrevented) return;
+    const covered = Boolean(document.querySelector(OVER));
+    if (event.key === "Escape") {
+      if (!covered && on.escape()) event.preventDefault();
+      return;
     }
+    const found = KEYS.find((each) => fits(each, event));
+    if (!found || !on[found.name] || covered || (found.name === "undo" && writes(event.target, true))) return;
+    if (!found.mod && !found.alt && writes(event.target, false)) return;
+    if (on[found.name]() !== false) event.preventDefault();
   });
+  for (const cap of document.querySelectorAll("[data-pg-keys]")) {
+    const { keys } = KEYS.find(({ name }) => name === cap.dataset.pgKeys);
+    cap.textContent = caps(keys).join(MAC ? "" : " ");
+  }
+}
+
+function fits({ code, key, mod, shift, alt }, event) {
+  if (Boolean(mod) !== (event.ctrlKey || event.metaKey) || Boolean(alt) !== event.altKey) return false;
+  if (code) return event.code === code && Boolean(shift) === event.shiftKey;
+  return event.key === key;
+}
+
+/** @param {any} target @param {boolean} filled only where there is text @returns {boolean} whether it is a place to write in */
+function writes(target, filled) {
+  if (target.isContentEditable) return true;
+  if (!target.matches?.("textarea, input, select") || ["checkbox", "radio", "range", "button"].includes(target.type)) return false;
+  return filled ? Boolean(target.value) : true;
+}
+
+/** @param {string[]} keys @returns {string[]} as they are printed on this machine's keyboard */
+function caps(keys) {
+  const names = MAC ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↩", Del: "⌦" } : { Mod: "Ctrl" };
+  return keys.map((key) => names[key] ?? key);
+}
+
+/** The list of all shortcuts. */
+export function openSheet() {
+  const { body } = createDialog({ title: "Keyboard shortcuts", testid: "shortcuts-sheet", kind: "pg-sheet-small" });
+  const everywhere = KEYS.map(({ label, keys }) => [label, keys]);
+  for (const [name, entries] of [["Everywhere", everywhere], ...LOCAL]) {
+    body.append(el("h3", { class: "pg-keys-group", text: name }), el("dl", { class: "pg-keys" }, ...entries.map(entry)));
+  }
+}
+
+function entry([label, keys]) {
+  const printed = caps(keys).map((key) => el("kbd", { text: key }));
+  return el("div", {}, el("dt", { text: label }), el("dd", {}, ...printed));
 }
