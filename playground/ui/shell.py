@@ -25,11 +25,13 @@ _STYLES = (
     "main",
     "overlays",
     "sidebar",
+    "search",
     "controls",
     "panel",
     "sheets",
     "settings",
     "transcript",
+    "turns",
     "prose",
 )
 
