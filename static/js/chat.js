@@ -1,34 +1,75 @@
-/** The open conversation: load it, ask, follow the reply, stop it, ask again. */
+/** The open conversation: load it, ask, follow the reply, stop it, ask again, go through its branches. */
 
 import * as api from "./api.js";
+import { showRaw } from "./raw.js";
+import { Rescue } from "./rescue.js";
 import * as router from "./router.js";
 import { follow } from "./stream.js";
+import { isOpen, totalsOf, turnsOf } from "./turns.js";
+import { effective } from "./values.js";
+
+const WAITING = "Waiting for the reply above";
+/** A question that is not taken within this time says what it waits for. */
+const SOON_MS = 700;
+const FULL = "context_length_exceeded";
+const BUSY = "A reply is being written. Stop it, or wait for its end.";
 
 export class Chat {
   /**
    * @param {import("./state.js").Store<any>} store
-   * @param {{transcript: any, announce: (text: string) => void, toast: (text: string) => void,
-   *   listChanged: (conversation?: any) => void, recheck: () => void}} parts `recheck` asks again how the model is
+   * @param {{announce: (text: string) => void, toast: (text: string) => void, listChanged: (conversation?: any) => void,
+   *   recheck: () => void, changeModel: () => void}} parts `recheck` asks again how the model is, `changeModel` shows the
+   *   models
    */
-  constructor(store, { transcript, announce, toast, listChanged, recheck }) {
+  constructor(store, { announce, toast, listChanged, recheck, changeModel }) {
     this.store = store;
-    this.transcript = transcript;
     this.announce = announce;
     this.toast = toast;
     this.listChanged = listChanged;
     this.recheck = recheck;
+    this.changeModel = changeModel;
+    /** @type {import("./transcript.js").Transcript} */
+    this.transcript = null;
     this.unfollow = () => {};
     this.loading = null;
-    this.pending = null;
+    this.sent = null;
     /** @type {string|null} the last message that stands here */
     this.leaf = null;
+    this.rescue = new Rescue(this);
+    this.sequence = 0;
+    this.updatedAt = "";
   }
 
-  /** @param {string|null} id @param {boolean} [push] change the address, too */
-  async open(id, push = false) {
+  /** What the transcript asks for. @returns {import("./transcript.js").Handlers} */
+  handlers() {
+    return {
+      edit: (turn, text) => this.edit(turn, text),
+      regenerate: (turn, fields) => this.again({ regenerate: turn.question.id, ...fields }, turn),
+      version: (turn, of, which) => this.version(turn, of, which),
+      offer: (turn, offer, fields) => this.rescue.take(turn, offer, fields),
+      raw: (generation) => showRaw(generation),
+      changeModel: this.changeModel,
+      toast: this.toast,
+      fresh: () => this.open(null, true),
+      reload: () => this.reload(),
+    };
+  }
+
+  /**
+   * @param {string|null} id
+   * @param {boolean} [push] change the address, too
+   * @param {{message: string|null, kind?: string}|null} [target] scroll to this message
+   */
+  async open(id, push = false, target = null) {
+    const here = id !== null && id === this.store.get().conversationId && this.store.get().view === "open";
     if (push) router.push(id);
+    if (here && target) {
+      await this.reveal(id, target);
+      return;
+    }
     this.leave();
     this.store.set({ conversationId: id, title: "", view: id ? "loading" : "empty", running: null, sending: false });
+    this.store.set({ settings: {}, context: null, totals: null });
     if (id === null) {
       this.transcript.empty();
       return;
@@ -38,11 +79,10 @@ export class Chat {
     const slow = setTimeout(() => this.transcript.loading(), 120);
     this.transcript.clear("loading");
     try {
-      const { conversation, messages, generations } = await api.conversation(id, loading.signal);
-      this.store.set({ title: conversation.title, view: "open" });
-      this.leaf = messages.at(-1)?.id ?? null;
-      const reply = this.transcript.show(messages, generations);
-      if (reply) this.attach(reply);
+      const answer = await api.conversation(id, loading.signal);
+      clearTimeout(slow);
+      this.take(answer);
+      if (target) await this.reveal(id, target);
     } catch (error) {
       if (loading.signal.aborted) return;
       this.refused(error);
@@ -51,86 +91,211 @@ export class Chat {
     }
   }
 
+  /** @param {any} answer of the server @param {boolean} [keep] what is read stays where it is */
+  take({ conversation, messages, generations, totals, context }, keep = false) {
+    const turns = turnsOf(messages, generations);
+    this.know(conversation);
+    this.leaf = messages.at(-1)?.id ?? null;
+    this.store.set({ view: "open", totals: totals ?? totalsOf(turns), context: context ?? null });
+    if (keep) this.transcript.update(turns);
+    else this.transcript.show(turns);
+    const running = this.transcript.running();
+    const id = running?.turn.generation.id ?? null;
+    if (id === this.store.get().running) return;
+    this.unfollow();
+    this.unfollow = () => {};
+    this.store.set({ running: null });
+    if (running) this.attach(running.reply);
+  }
+
+  know({ title, settings, sequence, updated_at: updatedAt }) {
+    this.sequence = Math.max(this.sequence, sequence ?? 0);
+    this.updatedAt = updatedAt;
+    this.store.set({ title, settings: settings ?? {} });
+  }
+
+  async reveal(id, { message }) {
+    if (!message || (await this.transcript.reveal(message))) return;
+    const answer = await api.selectBranch(id, { message_id: message });
+    if (this.store.get().conversationId !== id) return;
+    this.take(answer, true);
+    await this.transcript.reveal(message);
+  }
+
   refused(error) {
     const missing = error.status === 404;
     this.store.set({ view: missing ? "missing" : "error", title: "" });
     const text = missing ? "This conversation does not exist or is not yours." : error.message;
     this.transcript.failed(text, missing);
+    this.announce(text);
   }
 
   reload() {
     return this.open(this.store.get().conversationId);
   }
 
+  /** Fetch the conversation again; what is read, written and typed here stays. */
+  async refresh() {
+    const { conversationId: id, view } = this.store.get();
+    if (id === null || view !== "open") return;
+    try {
+      const answer = await api.conversation(id);
+      const now = this.store.get();
+      if (now.conversationId === id && now.view === "open") this.take(answer, true);
+    } catch {
+      // The next change, or the next question, tries again.
+    }
+  }
+
+  /**
+   * The open conversation changed elsewhere: another tab or device asked, a title was made.
+   * @param {any} conversation
+   */
+  changed(conversation) {
+    const { conversationId, view, running } = this.store.get();
+    if (conversation.id !== conversationId) return;
+    // It was deleted, and came back by an undo.
+    if (view === "missing") this.reload();
+    if (view !== "open") return;
+    if ((conversation.sequence ?? Infinity) <= this.sequence) return;
+    const moved = conversation.updated_at !== this.updatedAt;
+    this.know(conversation);
+    const theirs = conversation.running_generation_id;
+    // The end of a reply that is followed here is told by its own stream.
+    if (running ? theirs && theirs !== running : theirs || moved) this.refresh();
+  }
+
+  /** The open conversation was deleted elsewhere. */
+  removed() {
+    this.leave();
+    this.store.set({ view: "missing", title: "", running: null, sending: false });
+    this.transcript.failed("This conversation was deleted.", true);
+    this.announce("This conversation was deleted.");
+  }
+
   leave() {
     this.loading?.abort();
     this.unfollow();
     this.unfollow = () => {};
+    this.sequence = 0;
     this.store.set({ connection: navigator.onLine ? "ok" : "offline" });
   }
 
   /**
    * Ask. The text stays with the caller when this gives false.
    * @param {string} text
-   * @param {string|null} [parentId]
    * @returns {Promise<boolean>}
    */
-  async send(text, parentId = null) {
-    const { conversationId, preferences, sending, running } = this.store.get();
+  async send(text) {
+    const { sending, running } = this.store.get();
     if (sending || running) return false;
-    this.store.set({ sending: true });
     const wasEmpty = this.transcript.app.dataset.view === "empty";
-    const question = this.transcript.addQuestion(text);
-    question.classList.add("pg-pending");
+    const { turn, undo } = this.transcript.addQuestion(text);
     try {
-      const turn = await api.startTurn({
-        conversation_id: conversationId,
-        parent_id: parentId,
-        text,
-        effort: preferences.effort,
-        client_id: this.clientId(text, conversationId, parentId),
-      });
-      this.pending = null;
-      this.accepted(turn, question, conversationId, parentId !== null);
+      await this.start({ text }, turn);
       return true;
     } catch (error) {
-      question.remove();
+      undo();
+      if (wasEmpty && this.store.get().conversationId === null) this.transcript.empty();
+      throw error;
+    }
+  }
+
+  /** Ask an earlier question in other words, as a version beside it. */
+  async edit(turn, text) {
+    if (this.store.get().running || this.store.get().sending) throw new Error(BUSY);
+    turn.view.question.close();
+    const { turn: fresh, undo } = this.transcript.addQuestion(text, this.transcript.items.indexOf(turn));
+    try {
+      await this.start({ text, edit_of: turn.question.id }, fresh, turn.question.siblings ?? [turn.question.id]);
+    } catch (error) {
+      undo();
+      turn.view.question.open(text);
+      if (error.code === FULL) this.rescue.offerRoom(() => turn.view.question.editor?.requestSubmit());
+      throw error;
+    }
+  }
+
+  /**
+   * Another reply to a question: made anew, or continued.
+   * @param {object} body
+   * @param {import("./turns.js").Turn} turn
+   */
+  async again(body, turn) {
+    if (this.store.get().running || this.store.get().sending) {
+      this.toast(BUSY);
+      return;
+    }
+    try {
+      await this.start(body, turn);
+    } catch (error) {
+      if (error.code === FULL) this.rescue.offerRoom(() => this.again(body, turn));
+      this.toast(error.message);
+      this.announce(error.message);
+    }
+  }
+
+  /** One turn: send it, and draw what the server made of it. */
+  async start(what, turn, siblings = null) {
+    const { conversationId } = this.store.get();
+    const state = this.store.get();
+    const body = { conversation_id: conversationId, effort: effective(state, "effort"), ...what };
+    // Two tabs may ask at once: the second question is taken when the first is answered.
+    if (what.text) body.wait = true;
+    if (conversationId === null) {
+      if (state.temporary) body.temporary = true;
+      const chosen = Object.entries(state.settings ?? {}).filter(([, value]) => value !== null && value !== undefined);
+      if (chosen.length) body.settings = Object.fromEntries(chosen);
+    }
+    this.store.set({ sending: true });
+    const slow = setTimeout(() => this.waits(turn), SOON_MS);
+    try {
+      const answer = await api.startTurn({ ...body, client_id: this.clientId(body) });
+      this.sent = null;
+      if (siblings) answer.user_message.siblings ??= [...siblings, answer.user_message.id];
+      this.accepted(answer, turn, conversationId, what);
+    } catch (error) {
       if (error.status === 503 || error.status === 0) this.recheck();
-      // Another tab asked here first: show what it asked.
-      if (error.code === "conflict" && this.store.get().conversationId === conversationId) this.reload();
-      if (wasEmpty && this.store.get().conversationId === conversationId) this.transcript.empty();
+      if (error.code === "conflict" && this.store.get().conversationId === conversationId) this.refresh();
       if (error.status === 404) error.message = "This conversation was deleted meanwhile. Start a new one to send this.";
       throw error;
     } finally {
-      this.store.set({ sending: false });
+      clearTimeout(slow);
+      if (this.store.get().conversationId === conversationId || conversationId === null) this.store.set({ sending: false });
     }
   }
 
-  /** The same text that is sent again after a lost answer keeps its id, so that nothing is asked twice. */
-  clientId(text, conversationId, parentId) {
-    const same = this.pending && this.pending.text === text && this.pending.conversationId === conversationId;
-    if (!same || this.pending.parentId !== parentId) {
-      this.pending = { text, conversationId, parentId, id: randomId() };
-    }
-    return this.pending.id;
+  waits(turn) {
+    if (turn.question?.pending) turn.view?.question.note(WAITING);
   }
 
-  accepted({ conversation, user_message: message, generation }, question, askedIn, branched) {
+  /** The same that is sent again after a lost answer keeps its id, so that nothing is asked twice. */
+  clientId(body) {
+    const text = JSON.stringify(body);
+    if (this.sent?.text !== text) this.sent = { text, id: randomId() };
+    return this.sent.id;
+  }
+
+  accepted({ conversation, user_message: message, generation }, turn, askedIn, what) {
     this.listChanged({ ...conversation, running_generation_id: generation.id });
-    if (this.store.get().conversationId !== askedIn || !question.isConnected) return;
-    question.classList.remove("pg-pending");
+    const transcript = this.transcript;
+    if (this.store.get().conversationId !== askedIn || !transcript.items.includes(turn)) return;
     if (askedIn === null) router.push(conversation.id);
-    this.store.set({ conversationId: conversation.id, title: conversation.title, view: "open" });
-    const missed = askedIn !== null && message.parent_id !== this.leaf && !branched;
-    this.leaf = message.id;
-    if (missed) {
-      // Another tab went on with this conversation meanwhile.
-      this.reload();
-      return;
+    this.store.set({ conversationId: conversation.id, view: "open" });
+    this.know(conversation);
+    if (turn.question.pending) {
+      const shown = transcript.find(message.id);
+      const elsewhere = !what.edit_of && askedIn !== null && message.parent_id !== this.leaf;
+      transcript.taken(turn, message);
+      if (shown || elsewhere) {
+        // Another tab went on with this conversation meanwhile.
+        transcript.set(transcript.items.filter((each) => each !== turn));
+        this.refresh();
+        return;
+      }
     }
-    const reply = this.transcript.addReply(generation, message);
-    reply.wait(null);
-    this.attach(reply);
+    this.leaf = message.id;
+    this.attach(transcript.startReply(turn, generation));
   }
 
   attach(reply) {
@@ -155,9 +320,18 @@ export class Chat {
   ended(reply, generation) {
     reply.finish(generation);
     this.unfollow = () => {};
-    this.store.set({ running: null, connection: "ok" });
-    const done = generation.status === "finished";
-    this.announce(done && reply.answer() ? "Answer ready" : generation.status === "cancelled" ? "Stopped" : "The reply ended");
+    const { prompt = 0, final = 0 } = generation.usage ?? {};
+    const limit = generation.context_length ?? this.store.get().context?.limit ?? null;
+    this.store.set({
+      running: null,
+      connection: "ok",
+      totals: totalsOf(this.transcript.items),
+      // The next prompt has this one and the answer, without the reasoning.
+      context: prompt ? { used: prompt + final, limit } : this.store.get().context,
+    });
+    const done = generation.status === "finished" && reply.answer();
+    const note = reply.foot?.querySelector(".pg-note")?.textContent;
+    this.announce(done ? "Answer ready" : (note ?? "The reply ended"));
     this.listChanged();
   }
 
@@ -171,15 +345,19 @@ export class Chat {
     }
   }
 
-  /** Ask the question of a failed reply again: as its sibling where that is possible. */
-  async retry(reply) {
-    const { content, parent_id: parent } = reply.question;
+  /** Show another version of a question or a reply. */
+  async version(turn, of, which) {
+    const id = this.store.get().conversationId;
+    const index = this.transcript.items.indexOf(turn);
+    const step = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.step ?? "1";
+    const top = turn.view?.element.getBoundingClientRect().top ?? null;
     try {
-      if (parent) this.transcript.removeTurn(reply);
-      await this.send(content, parent);
+      const answer = await api.selectBranch(id, which);
+      if (this.store.get().conversationId !== id) return;
+      this.take(answer, true);
+      this.announce(this.transcript.focusVersion(index, of, step, top));
     } catch (error) {
       this.toast(error.message);
-      if (parent) await this.reload();
     }
   }
 }

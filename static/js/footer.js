@@ -1,32 +1,12 @@
-/** What stands under a reply: why it ended, Copy, and its figures. */
+/** What stands under a reply: why it ended and what can be done, its actions, its figures. */
 
-import { copyButton, el, icon } from "./dom.js";
+import { openChoices } from "./choices.js";
+import { copyButton, copyText, el, icon } from "./dom.js";
+import { ending, offerRow } from "./ending.js";
 import { count, shortSeconds } from "./format.js";
-
-const EMPTY_LENGTH =
-  "The token budget ran out during the reasoning, so there is no answer. Try a lower effort or a higher limit.";
-
-/**
- * The sentence about a reply that did not end in the ordinary way.
- * @param {any} generation
- * @param {boolean} answered whether there is text of the final answer
- * @returns {{text: string, retry: boolean, error: boolean}|null}
- */
-export function ending(generation, answered) {
-  const say = (text, retry = false, error = false) => ({ text, retry, error });
-  switch (generation.status) {
-    case "failed":
-      return say(generation.error || "The reply failed.", true, true);
-    case "cancelled":
-      return say("Stopped.", !answered);
-    case "interrupted":
-      return say(answered ? "Interrupted by a restart; the text so far is kept." : "Interrupted by a restart.", true);
-    default:
-  }
-  if (generation.finish_reason === "length") return say(answered ? "Stopped at the token limit." : EMPTY_LENGTH);
-  if (generation.finish_reason === "tool_call") return answered ? null : say("The model asked for a tool.");
-  return answered ? null : say("The model ended without an answer.", true);
-}
+import { plainText } from "./plain.js";
+import { receipt } from "./receipt.js";
+import { versionSwitch } from "./versions.js";
 
 /**
  * @param {any} generation
@@ -43,26 +23,101 @@ export function figures(generation) {
 }
 
 /**
- * @param {any} generation
- * @param {string} answer
- * @param {() => void} onRetry
+ * @param {import("./turns.js").Turn} turn
+ * @param {{source: string, boxes: Element[], begun: boolean}} answer its Markdown, where it is drawn, and whether there is
+ *   any text
+ * @param {any} on see Transcript
  * @returns {HTMLElement}
  */
-export function replyFooter(generation, answer, onRetry) {
+export function replyFooter(turn, answer, on) {
+  const { generation } = turn;
   const foot = el("footer", { class: "pg-foot", testid: "reply-footer" });
-  const note = ending(generation, answer.trim() !== "");
+  const answered = answer.source.trim() !== "";
+  const note = generation && ending(generation, answered, answer.begun);
   if (note) {
-    const line = el("p", { class: note.error ? "pg-note pg-note-error" : "pg-note", testid: "reply-note", text: note.text });
-    foot.append(line);
+    foot.append(el("p", { class: note.error ? "pg-note pg-note-error" : "pg-note", testid: "reply-note", text: note.text }));
+    if (note.offers.length) foot.append(offerRow(note.offers, generation, (offer, fields) => on.offer(turn, offer, fields)));
   }
-  const row = el("div", { class: "pg-foot-row" });
-  if (answer.trim()) row.append(copyButton(() => answer, "Copy answer"));
-  if (note?.retry) {
-    const retry = el("button", { class: "pg-quiet", type: "button", testid: "retry" }, icon("retry"), "Retry");
-    retry.addEventListener("click", onRetry);
-    row.append(retry);
-  }
-  row.append(el("span", { class: "pg-figures", text: figures(generation) }));
+  const row = el("div", { class: "pg-actions" });
+  const versions = versionSwitch({
+    ids: turn.replies,
+    shown: generation?.id,
+    of: "reply",
+    pick: (id) => on.version(turn, "reply", { generation_id: id }),
+  });
+  if (versions) row.append(versions);
+  if (answered) row.append(copyButton(() => answer.boxes.map(plainText).join("\n\n"), "Copy answer"));
+  if (turn.question) row.append(regenerate(turn, on));
   foot.append(row);
+  if (generation) {
+    const { button, panel } = receipt(generation, turn.replies);
+    row.append(button, more(turn, answered ? answer.source : "", on));
+    row.append(el("span", { class: "pg-figures", text: figures(generation) }));
+    foot.append(panel);
+  } else if (answered) row.append(copyButton(() => answer.source, "Copy as Markdown", "Copy as Markdown"));
   return foot;
+}
+
+function regenerate(turn, on) {
+  const button = el(
+    "button",
+    { class: "pg-quiet", type: "button", testid: "regenerate", "aria-haspopup": "menu", "aria-expanded": "false" },
+    icon("retry"),
+    "Regenerate",
+  );
+  const again = (fields) => on.regenerate(turn, fields);
+  button.addEventListener("click", () =>
+    openChoices(button, "Regenerate", [
+      { entries: [{ label: "Again", hint: "as before", testid: "again", run: () => again(same(turn.generation)) }] },
+      {
+        name: "With effort",
+        inline: true,
+        entries: ["low", "medium", "high"].map((effort) => ({
+          label: effort[0].toUpperCase() + effort.slice(1),
+          testid: `again-${effort}`,
+          run: () => again({ ...same(turn.generation), effort }),
+        })),
+      },
+      {
+        name: "With temperature",
+        inline: true,
+        entries: [0, 0.7, 1, 1.3].map((temperature) => ({
+          label: temperature === 1 ? "1, recommended" : String(temperature),
+          testid: `again-temperature-${temperature}`,
+          run: () => again({ ...same(turn.generation), temperature }),
+        })),
+      },
+      { entries: [{ label: "Change the model…", testid: "again-model", run: on.changeModel }] },
+    ]),
+  );
+  return button;
+}
+
+/** What the reply was made with; the seed is drawn anew, or every version would be the same. */
+function same(generation) {
+  if (!generation) return {};
+  const { effort, temperature, top_p } = generation;
+  const found = Object.entries({ effort, temperature, top_p });
+  return Object.fromEntries(found.filter(([, value]) => value !== null && value !== undefined));
+}
+
+function more(turn, source, on) {
+  const button = el(
+    "button",
+    { class: "pg-quiet pg-more", type: "button", testid: "reply-more", "aria-haspopup": "menu", "aria-expanded": "false",
+      "aria-label": "More about this reply", title: "More" },
+    icon("more"),
+  );
+  const copyMarkdown = async () => on.toast((await copyText(source)) ? "Copied as Markdown." : "It could not be copied.");
+  button.addEventListener("click", () =>
+    openChoices(button, "More about this reply", [
+      {
+        entries: [
+          ...(source ? [{ label: "Copy as Markdown", testid: "copy-markdown", run: copyMarkdown }] : []),
+          { label: "Read raw", hint: "with harmony's markers", testid: "read-raw", run: () => on.raw(turn.generation) },
+        ],
+      },
+    ]),
+  );
+  return button;
 }

@@ -3,11 +3,22 @@
  *
  * Stable `data-testid` values for browser tests:
  *   composer-input, send, stop, effort-low, effort-medium, effort-high (radio inputs), composer-hint,
- *   new-conversation, conversation-item (link), conversation-menu, rename, delete, dialog, dialog-input, dialog-confirm,
+ *   new-conversation, temporary-chat, temporary-label, temporary-note, conversation-list, list-message, conversation-item
+ *   (link), running-dot, conversation-menu, pin, rename, rename-input, share, export, archive, delete, archive-open,
+ *   archive-back, search-open, search-dialog, search-input, search-title (and the other kinds), search-results,
+ *   search-result, search-status, search-deeper, search-again, shortcuts-open, shortcuts-sheet, toast-action, dialog, dialog-input, dialog-confirm,
  *   sidebar-toggle (opens), sidebar-close, show-reasoning (role switch), theme-choice (fieldset), theme-system,
  *   theme-light, theme-dark (radio inputs), model-status (chip; opens model-picker with picker-note and model-offer),
  *   status-open (opens status-panel with status-note), model-banner, demo-label, title,
  *   suggestion, user-message, reply (article; data-status), waiting, reasoning-toggle, reasoning-body, answer, preamble,
+ *   settings-open, settings-top, settings-dialog with tab-*, set-*, from-*, reset-*, problem-*, settings-saved; share-open,
+ *   share-dialog, share-create, share-link, share-item, share-revoke; export-dialog, export-download; import-file,
+ *   import-result, import-report; preset, preset-name, preset-save; context-open, context-panel, context-line, when-full-*,
+ *   composer-ways (room-drop, room-fresh), dialog-close,
+ *   edit, editor, edit-input, edit-send, edit-cancel, edit-hint, pending-note, version, version-previous, version-next,
+ *   regenerate, choices, again, again-low (and the others), again-temperature-0 (and the others), again-model, reply-more,
+ *   copy-markdown, read-raw, raw-dialog, raw-output, raw-prompt, details, receipt, offers, continue, answer-now, raise,
+ *   raise-form, raise-input, raise-keep, raise-go, drop, fresh, context-full, full-drop, full-fresh, tool-show,
  *   tool-call, tool-result, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast.
  * `document.documentElement.dataset.pgReady` is "true" once the page can be used.
  */
@@ -15,19 +26,23 @@
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
+import { ContextMeter } from "./context.js";
 import { byId, el, whenPresent } from "./dom.js";
-import { createDrawer } from "./drawer.js";
+import { Frame } from "./frame.js";
+import { watchKeyboard } from "./keyboard.js";
 import { loadMarkdown } from "./markdown.js";
 import { ModelStatus } from "./model.js";
 import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
-import { installShortcuts } from "./shortcuts.js";
-import { ConversationList } from "./sidebar.js";
+import { changeSettings, chooseHere, connectSettings, openSettings } from "./settings.js";
+import { openShare } from "./share.js";
 import { createStore, INITIAL } from "./state.js";
 import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
+import { isTemporary } from "./temporary.js";
 import { announce, toast } from "./toast.js";
 import { Transcript } from "./transcript.js";
+import { effective } from "./values.js";
 
 const PRODUCT = "gpt-oss Playground";
 const RETRY_MS = 2000;
@@ -47,49 +62,26 @@ async function prefer(change) {
 }
 
 function buildChat(status) {
-  /** @type {Chat} */
-  let chat;
-  const transcript = new Transcript(
-    { scroller: byId("pg-scroller"), list: byId("pg-messages"), jump: byId("pg-jump"), app: byId("pg-app") },
-    { retry: (reply) => chat.retry(reply), fresh: () => chat.open(null, true), reload: () => chat.reload() },
-  );
-  store.on(["preferences"], ({ preferences }) => transcript.setReasoning(preferences.show_reasoning));
-  const list = new ConversationList(byId("pg-list"), store, {
-    open: (id) => open(id),
-    toast,
-    renamed: ({ id, title }) => store.get().conversationId === id && store.set({ title }),
-  });
-  chat = new Chat(store, {
-    transcript,
+  const frame = new Frame(store);
+  const chat = new Chat(store, {
     announce,
     toast,
-    listChanged: (conversation) => list.refresh(conversation),
+    listChanged: (conversation) => frame.list.refresh(conversation),
     recheck: () => status.poll(),
+    changeModel: () => byId("pg-model").click(),
   });
-  const composer = buildComposer(chat);
-  const drawer = createDrawer();
-
-  function open(id) {
-    drawer.leave();
-    chat.open(id, true);
-    composer.focus();
-  }
-  byId("pg-new").addEventListener("click", (event) => {
-    if (!router.isPlainClick(event)) return;
-    event.preventDefault();
-    open(null);
-  });
-  byId("pg-new-top").addEventListener("click", () => open(null));
-  router.onNavigate((id) => chat.open(id));
-  installShortcuts({
-    stop: () => Boolean(store.get().running) && (chat.stop(), true),
-    fresh: () => open(null),
-    closeSidebar: () => drawer.close(),
-  });
-  return { chat, list, composer };
+  const transcript = new Transcript(
+    { scroller: byId("pg-scroller"), list: byId("pg-messages"), jump: byId("pg-jump"), app: byId("pg-app") },
+    chat.handlers(),
+  );
+  chat.transcript = transcript;
+  store.on(["preferences", "settings"], (state) => transcript.setReasoning(effective(state, "show_reasoning")));
+  const composer = buildComposer(chat, () => frame.open(null));
+  frame.connect({ chat, composer });
+  return { chat, frame, composer };
 }
 
-function buildComposer(chat) {
+function buildComposer(chat, fresh) {
   const form = /** @type {HTMLFormElement} */ (byId("pg-composer"));
   return new Composer(
     {
@@ -98,23 +90,44 @@ function buildComposer(chat) {
       send: byId("pg-send"),
       stop: byId("pg-stop"),
       hint: byId("pg-hint"),
+      ways: byId("pg-ways"),
       efforts: form.querySelectorAll("input[name=pg-effort]"),
     },
     store,
-    { send: (text) => chat.send(text), stop: () => chat.stop(), effort: (effort) => prefer({ effort }) },
+    {
+      send: (text) => chat.send(text),
+      stop: () => chat.stop(),
+      effort: (effort) => chooseHere("effort", effort),
+      fresh,
+      dropOldest: () => changeSettings({ when_full: "drop_oldest" }),
+    },
   );
 }
 
 function bindPreferences() {
   const toggle = byId("pg-show-reasoning");
-  toggle.addEventListener("click", () => prefer({ show_reasoning: !store.get().preferences.show_reasoning }));
+  toggle.addEventListener("click", () => chooseHere("show_reasoning", !effective(store.get(), "show_reasoning")));
   const themes = document.querySelectorAll("input[name=pg-theme]");
   for (const radio of themes) radio.addEventListener("change", () => radio.checked && prefer({ theme: radio.value }));
-  store.on(["preferences", "ready"], ({ preferences, ready }) => {
-    toggle.setAttribute("aria-checked", String(preferences.show_reasoning));
+  store.on(["preferences", "settings", "ready"], (state) => {
+    const { preferences, ready } = state;
+    toggle.setAttribute("aria-checked", String(effective(state, "show_reasoning")));
     for (const radio of themes) radio.checked = radio.value === preferences.theme;
     if (ready) setTheme(preferences.theme);
   });
+}
+
+/** Settings, sharing and the context meter, in the top bar and by key. */
+function bindTop({ chat, frame }) {
+  connectSettings({ store, prefer, toast, open: (id) => chat.open(id, true), imported: () => frame.list.refresh() });
+  for (const id of ["pg-settings", "pg-settings-top"]) byId(id).addEventListener("click", () => openSettings());
+  new ContextMeter(/** @type {HTMLButtonElement} */ (byId("pg-context")), store, { change: changeSettings });
+  const button = byId("pg-share");
+  button.addEventListener("click", () => openShare({ id: store.get().conversationId, title: store.get().title }));
+  store.on(["conversationId", "view"], ({ conversationId, view }) => {
+    button.hidden = view !== "open" || isTemporary(conversationId);
+  });
+  watchKeyboard();
 }
 
 function bindTitle() {
@@ -169,7 +182,8 @@ async function main() {
   const picker = /** @type {HTMLButtonElement} */ (nodes.chip);
   new ModelPicker(picker, store, { toast, chosen: () => status.expect() });
   new StatusPanel(/** @type {HTMLButtonElement} */ (byId("pg-status")));
-  const { chat, list, composer } = buildChat(status);
+  const { chat, frame, composer } = buildChat(status);
+  bindTop({ chat, frame });
   bindSuggestions(composer);
   watchConnection();
   const opened = chat.open(router.idOf());
@@ -177,7 +191,7 @@ async function main() {
   document.documentElement.dataset.pgReady = "true";
   await firstState();
   status.poll();
-  list.more();
+  frame.start();
   await opened;
   loadMarkdown().catch(() => {});
 }

@@ -1,45 +1,48 @@
-/** The messages of the transcript: the user's question, and a reply made of ordered parts. */
+/** A reply: ordered parts (reasoning, tools, answers) that are streamed or come from the database. */
 
+import * as api from "./api.js";
 import { el } from "./dom.js";
 import { replyFooter } from "./footer.js";
 import { duration, modelName } from "./format.js";
 import { Answer, ToolCard, toolName } from "./parts.js";
 import { Reasoning } from "./reasoning.js";
+import { isOpen } from "./turns.js";
 
 const RECOVERED = "The model's output was malformed; shown as recovered.";
 /** Events that arrive this soon after the first one are a replay and say nothing about time. */
 const REPLAY_MS = 400;
 
-/**
- * @param {string} text
- * @returns {HTMLElement}
- */
-export function userMessage(text) {
-  const bubble = el("div", { class: "pg-bubble", testid: "user-message", text });
-  return el("article", { class: "pg-turn pg-user", "aria-label": "You" }, bubble);
-}
-
 export class Reply {
   /**
-   * @param {any} generation
-   * @param {{showReasoning: boolean, onRetry: () => void, onFinal?: () => void}} how
+   * @param {import("./turns.js").Turn} turn
+   * @param {{showReasoning: boolean, on: any}} how
    */
-  constructor(generation, how) {
-    this.generation = generation;
+  constructor(turn, how) {
+    this.turn = turn;
     this.how = how;
     this.parts = new Map();
-    this.since = performance.now() - ageOf(generation);
+    this.since = performance.now() - ageOf(this.generation);
     this.attached = performance.now();
+    this.fetching = null;
     this.status = el("p", { class: "pg-wait pg-shimmer", testid: "waiting" });
     this.name = el("h2", { class: "pg-model-name" });
     this.body = el("div", { class: "pg-parts" });
-    this.element = el("article", { class: "pg-turn pg-reply", "aria-label": "Reply", testid: "reply" }, this.name, this.body);
+    this.element = el("article", { class: "pg-reply", "aria-label": "Reply", testid: "reply" }, this.name, this.body);
     this.titled();
+    if (isOpen(turn)) this.wait(null);
+    else {
+      this.saved(turn.messages);
+      this.settle();
+    }
+  }
+
+  get generation() {
+    return this.turn.generation ?? {};
   }
 
   titled() {
     this.name.textContent = this.generation.model ? modelName(this.generation.model) : "Reply";
-    this.element.dataset.status = this.generation.status;
+    this.element.dataset.status = this.generation.status ?? "finished";
   }
 
   /** Before the first message: in the queue, or reading the prompt. */
@@ -72,7 +75,7 @@ export class Reply {
   }
 
   started(data) {
-    this.generation = { ...this.generation, status: "running", model: data.model, revision: data.revision };
+    this.turn.generation = { ...this.generation, status: "running", model: data.model, revision: data.revision };
     this.titled();
     this.since = this.replayed() ? this.since : performance.now();
     this.wait(null);
@@ -89,22 +92,27 @@ export class Reply {
     part.replay = this.replayed();
     this.parts.set(i, part);
     this.body.append(part.element);
-    if (part instanceof Answer && part.final) this.how.onFinal?.();
   }
 
   makePart({ channel, recipient, role, name }, live) {
     if (role === "tool") return new ToolCard(`Result of ${toolName(name ?? recipient ?? "the tool")}`, "result");
     if (recipient && recipient !== "assistant") return new ToolCard(`Call of ${toolName(recipient)}`, "call");
     if (channel === "analysis") {
-      const first = ![...this.parts.values()].some((part) => part instanceof Reasoning);
+      const first = !this.all(Reasoning).length;
       return new Reasoning({ open: this.how.showReasoning, live, since: first ? this.since : performance.now() });
     }
     return new Answer(channel !== "commentary");
   }
 
-  end({ i, tokens, content, recovered }) {
+  /** @template T @param {new (...given: any[]) => T} kind @returns {T[]} the parts of one kind, in order */
+  all(kind) {
+    return [...this.parts.values()].filter((part) => part instanceof kind);
+  }
+
+  end({ i, id, tokens, content, recovered }) {
     const part = this.parts.get(i);
     if (!part) return;
+    part.element.dataset.message = id;
     if (content !== null && content !== undefined) part.replace(content);
     if (part instanceof Reasoning) part.finish({ tokens, seconds: part.replay ? null : part.elapsed() });
     else part.finish();
@@ -119,48 +127,45 @@ export class Reply {
 
   /** The saved state replaces what stands here. */
   snapshot({ generation, messages }) {
-    this.generation = generation;
+    this.turn.generation = generation;
     this.dispose();
     this.parts.clear();
     this.body.replaceChildren();
     this.titled();
-    this.saved(messages, true);
-    const over = !["queued", "running"].includes(generation.status);
-    if (over) this.finish(generation);
+    this.saved(messages);
+    if (!isOpen(this.turn)) this.finish(generation);
     else if (!messages.length) this.wait(null);
   }
 
-  /**
-   * Messages as they are in the database.
-   * @param {any[]} messages
-   * @param {boolean} now draw Markdown at once
-   */
-  saved(messages, now) {
+  /** @param {any[]} messages as they are in the database; the text of old reasoning and tools may be left out */
+  saved(messages) {
     messages.forEach((message, index) => {
       const part = this.makePart(message, false);
+      part.element.dataset.message = message.id;
       this.parts.set(index, part);
       this.body.append(part.element);
-      if (part instanceof Reasoning) {
-        part.replace(message.content);
-        part.finish({ tokens: message.token_count });
-      } else if (part instanceof Answer && !now) part.show(message.content);
-      else {
-        part.replace(message.content);
-        part.finish();
-      }
+      if (message.content === null) part.later(() => this.fetched(message.id), message.content_chars);
+      else part.replace(message.content);
+      if (part instanceof Reasoning) part.finish({ tokens: message.token_count });
+      else part.finish();
       if (message.recovered) this.recovered(part);
     });
   }
 
-  /** Draw the Markdown of a reply that was shown as plain text. */
-  polish() {
-    for (const part of this.parts.values()) if (part instanceof Answer) part.finish();
+  /** The whole text of a message that was left out; one question for all of a reply. */
+  async fetched(id) {
+    this.fetching ??= api.generation(this.generation.id).catch((error) => {
+      this.fetching = null;
+      throw error;
+    });
+    const { messages } = await this.fetching;
+    return messages.find((message) => message.id === id)?.content ?? "";
   }
 
   /** @param {any} generation as it ended */
   finish(generation) {
     this.stopWaiting();
-    this.generation = generation;
+    this.turn.generation = generation;
     this.titled();
     for (const part of this.parts.values()) if (!(part instanceof Reasoning) && !part.markdown?.complete) part.finish();
     this.settle();
@@ -168,32 +173,46 @@ export class Reply {
 
   /** The footer, and what is known about the thinking, of a reply that is over. */
   settle() {
-    const generation = this.generation;
-    const thoughts = [...this.parts.values()].filter((part) => part instanceof Reasoning);
+    const thoughts = this.all(Reasoning);
     for (const part of thoughts) {
-      const whole = thoughts.length === 1 ? generation.timings?.reasoning_seconds : null;
+      const whole = thoughts.length === 1 ? this.generation.timings?.reasoning_seconds : null;
       part.finish({ seconds: whole ?? part.seconds });
     }
-    this.body.querySelector(":scope > .pg-foot")?.remove();
-    this.body.append(replyFooter(generation, this.answer(), this.how.onRetry));
+    const answers = this.all(Answer).filter((part) => part.final);
+    const answer = { source: this.answer(), boxes: answers.map((part) => part.box), begun: this.parts.size > 0 };
+    this.foot?.remove();
+    this.foot = replyFooter(this.turn, answer, this.how.on);
+    this.body.append(this.foot);
   }
 
-  /** @returns {string} the text of the final answer */
+  /** @returns {string} the Markdown of the final answer */
   answer() {
-    const answers = [...this.parts.values()].filter((part) => part instanceof Answer && part.final);
+    const answers = this.all(Answer).filter((part) => part.final);
     return answers.map((part) => part.text).join("\n\n").trim();
   }
 
   /** @param {boolean} open */
   showReasoning(open) {
     this.how.showReasoning = open;
-    for (const part of this.parts.values()) if (part instanceof Reasoning) part.open(open);
+    for (const part of this.all(Reasoning)) part.open(open);
+  }
+
+  /**
+   * Open what hides a message.
+   * @param {string} id
+   * @returns {Promise<HTMLElement|null>} where it stands
+   */
+  async reveal(id) {
+    const part = [...this.parts.values()].find((each) => each.element.dataset.message === id);
+    await part?.open?.(true);
+    return part?.element ?? null;
   }
 
   /** The reply leaves the page: stop its clocks. */
   dispose() {
-    this.stopWaiting();
-    for (const part of this.parts.values()) if (part instanceof Reasoning) part.dispose();
+    clearInterval(this.clock);
+    this.clock = 0;
+    for (const part of this.all(Reasoning)) part.dispose();
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a reply is made of: answers, tool calls and tool results. (Reasoning has its own module.) */
 
 import { el, icon } from "./dom.js";
+import { count } from "./format.js";
 import { GrowingMarkdown } from "./growing.js";
 
 /** Text for the user: the answer, or a preamble before a tool call. */
@@ -29,10 +30,12 @@ export class Answer {
     this.markdown.finish();
   }
 
-  /** A saved answer stands as plain text until its turn to be drawn comes. */
-  show(text) {
-    this.markdown.source = text.replaceAll("\r", "");
-    this.markdown.plain();
+  /** Answers are never left out of a conversation; one that is fetched later comes by itself. */
+  later(fetch) {
+    fetch().then((text) => {
+      this.replace(text);
+      this.finish();
+    }, () => {});
   }
 }
 
@@ -42,17 +45,43 @@ export class ToolCard {
   constructor(title, kind) {
     this.text = "";
     this.code = el("code");
+    this.pre = el("pre", { tabindex: "0", "aria-label": title }, this.code);
     this.element = el(
       "section",
       { class: "pg-tool", testid: `tool-${kind}`, "aria-label": title },
       el("div", { class: "pg-tool-name" }, icon("tool"), el("span", { text: title })),
-      el("pre", { tabindex: "0" }, this.code),
+      this.pre,
     );
   }
 
   append(text) {
     this.text += text;
     this.code.append(text);
+  }
+
+  /** The text was left out: it is fetched when somebody wants it. @param {() => Promise<string>} fetch @param {number} chars */
+  later(fetch, chars) {
+    this.fetch = fetch;
+    this.pre.hidden = true;
+    this.shower = el("button", { class: "pg-quiet", type: "button", testid: "tool-show" }, `Show ${count(chars)} characters`);
+    this.shower.addEventListener("click", () => this.open());
+    this.pre.before(this.shower);
+  }
+
+  async open() {
+    if (!this.fetch) return;
+    this.shower.textContent = "Asking the server…";
+    try {
+      this.replace(await this.fetch());
+    } catch (error) {
+      this.shower.textContent = error.message;
+      return;
+    }
+    this.fetch = null;
+    this.finish();
+    this.pre.hidden = false;
+    if (document.activeElement === this.shower) this.pre.focus();
+    this.shower.remove();
   }
 
   replace(text) {

@@ -1,34 +1,60 @@
-/** Draws the open conversation: messages, the empty page, loading, and what went wrong. */
+/** Draws the open conversation: its turns, the empty page, loading, and what went wrong. */
 
 import { el } from "./dom.js";
-import { loadMarkdown } from "./markdown.js";
-import { Reply, userMessage } from "./message.js";
 import { Follower } from "./scroll.js";
+import { TurnView } from "./turn.js";
+import { guessHeight, isOpen, makeTurn } from "./turns.js";
+import { focusVersion } from "./versions.js";
+import { VirtualList } from "./virtual.js";
 
-/** So many replies from the end are drawn at once; the older ones when the browser is idle. */
-const AT_ONCE = 6;
-const OPEN = ["queued", "running"];
+const FLASH_MS = 1800;
+
+/**
+ * @typedef {import("./turns.js").Turn} Turn
+ * @typedef {object} Handlers what a reader can ask for
+ * @property {(turn: Turn, text: string) => Promise<void>} edit
+ * @property {(turn: Turn, fields: object) => void} regenerate
+ * @property {(turn: Turn, of: string, which: object) => Promise<void>} version show another version of a turn's question or reply
+ * @property {(turn: Turn, offer: string, fields?: any) => void} offer what was proposed under a reply that fell short
+ * @property {(generation: any) => void} raw
+ * @property {() => void} changeModel
+ * @property {(text: string) => void} toast
+ * @property {() => void} fresh
+ * @property {() => void} reload
+ */
 
 export class Transcript {
   /**
    * @param {{scroller: HTMLElement, list: HTMLElement, jump: HTMLElement, app: HTMLElement}} nodes
-   * @param {{retry: (reply: Reply) => void, fresh: () => void, reload: () => void}} on
+   * @param {Handlers} on
    */
   constructor({ scroller, list, jump, app }, on) {
     this.list = list;
     this.app = app;
     this.on = on;
-    this.replies = [];
     this.showReasoning = false;
+    this.note = null;
     this.follower = new Follower(scroller, list, jump);
-    this.drawing = 0;
+    this.turns = el("div", { class: "pg-turns" });
+    this.window = new VirtualList(scroller, this.turns, {
+      guess: guessHeight,
+      draw: (turn) => new TurnView(turn, { showReasoning: this.showReasoning, on }),
+      stays: (turn) => turn.view.stays(),
+      keep: () => this.follower.keep(),
+      atEnd: () => this.follower.following,
+    });
+    jump.addEventListener("click", () => this.toEnd());
+  }
+
+  /** @returns {Turn[]} */
+  get items() {
+    return this.window.items;
   }
 
   clear(view) {
-    this.drawing += 1;
-    for (const reply of this.replies) reply.dispose();
-    this.replies = [];
-    this.list.replaceChildren();
+    this.window.set([]);
+    this.note = null;
+    this.list.replaceChildren(this.turns);
     this.app.dataset.view = view;
     this.list.removeAttribute("aria-busy");
   }
@@ -54,100 +80,183 @@ export class Transcript {
     this.list.append(el("div", { class: "pg-blank", testid: "page-error" }, el("p", { text: message }), button));
   }
 
-  /**
-   * @param {any[]} messages the path to the leaf
-   * @param {any[]} generations
-   * @returns {Reply|null} the reply that is still running
-   */
-  show(messages, generations) {
+  /** @param {Turn[]} turns the path to the leaf, seen from its end */
+  show(turns) {
     this.clear("open");
-    const byUser = new Map(generations.map((generation) => [generation.user_message_id, generation]));
-    const replies = new Map();
-    for (const message of messages) {
-      if (message.role !== "user") {
-        replies.get(message.generation_id)?.messages.push(message);
-        continue;
-      }
-      this.list.append(userMessage(message.content));
-      const generation = byUser.get(message.id);
-      if (!generation) continue;
-      const reply = this.addReply(generation, message);
-      replies.set(generation.id, { reply, messages: [] });
-    }
-    const running = this.fill([...replies.values()]);
-    this.follower.toEnd();
-    return running;
-  }
-
-  fill(entries) {
-    let running = null;
-    const later = [];
-    entries.forEach(({ reply, messages }, index) => {
-      if (OPEN.includes(reply.generation.status)) {
-        running = reply;
-        reply.wait(null);
-        return;
-      }
-      const now = index >= entries.length - AT_ONCE;
-      reply.saved(messages, now);
-      if (!now) later.push(reply);
-      reply.settle();
-    });
-    this.polish(later.reverse());
-    return running;
-  }
-
-  async polish(replies) {
-    const drawing = this.drawing;
-    if (replies.length) await loadMarkdown().catch(() => null);
-    const idle = window.requestIdleCallback ?? ((run) => setTimeout(() => run({ timeRemaining: () => 8 }), 30));
-    const step = (deadline) => {
-      if (drawing !== this.drawing) return;
-      do replies.shift()?.polish();
-      while (replies.length && deadline.timeRemaining() > 4);
-      if (replies.length) idle(step);
-    };
-    if (replies.length) idle(step);
-  }
-
-  /** @param {string} text @returns {HTMLElement} the question */
-  addQuestion(text) {
-    if (this.app.dataset.view !== "open") this.clear("open");
-    const node = userMessage(text);
-    this.list.append(node);
-    this.follower.toEnd();
-    return node;
+    this.follower.following = true;
+    this.set(turns);
+    this.toEnd();
   }
 
   /**
-   * @param {any} generation
-   * @param {any} question the user's message, for a retry
-   * @returns {Reply}
+   * The path has changed: what is the same stays as it is, and what is read stays where it is.
+   * @param {Turn[]} turns
    */
-  addReply(generation, question) {
-    const reply = new Reply(generation, {
-      showReasoning: this.showReasoning,
-      onRetry: () => this.on.retry(reply),
-    });
-    reply.question = question;
-    reply.questionNode = this.list.lastElementChild;
-    this.replies.push(reply);
-    this.list.append(reply.element);
+  update(turns) {
+    const known = new Map(this.items.map((turn) => [turn.key, turn]));
+    const next = turns.map((turn) => (alike(known.get(turn.key), turn) ? refreshed(known.get(turn.key), turn) : turn));
+    const waiting = this.items.filter((turn) => turn.question?.pending && !next.includes(turn));
+    this.app.dataset.view = "open";
+    this.set([...next, ...waiting]);
+  }
+
+  /** @param {Turn[]} turns */
+  set(turns) {
+    const last = this.items.at(-1);
+    this.window.set(turns);
+    if (last !== turns.at(-1)) last?.view?.element.classList.remove("pg-last");
+    this.markLast();
+  }
+
+  /** The last reply shows its actions; the others do when they are pointed at. */
+  markLast() {
+    const last = this.items.at(-1);
+    for (const turn of this.items) turn.view?.element.classList.toggle("pg-last", turn === last);
+  }
+
+  toEnd() {
+    this.follower.toEnd();
+    this.window.update();
+    this.follower.jump();
+  }
+
+  /** @param {string} key @returns {Turn|undefined} */
+  find(key) {
+    return this.items.find((turn) => turn.key === key);
+  }
+
+  /**
+   * @param {string} text
+   * @param {number} [at] so many turns before it stay
+   * @returns {{turn: Turn, undo: () => void}} the question that waits to be taken
+   */
+  addQuestion(text, at = this.items.length) {
+    if (this.app.dataset.view !== "open") this.clear("open");
+    const before = this.items;
+    const turn = makeTurn({ id: null, content: text, pending: "sending" }, null);
+    this.say(null);
+    this.set([...before.slice(0, at), turn]);
+    this.toEnd();
+    const undo = () => {
+      if (this.items.includes(turn)) this.set(at < before.length ? before : this.items.filter((each) => each !== turn));
+    };
+    return { turn, undo };
+  }
+
+  /** @param {Turn} turn that was waiting @param {any} message as the server has it */
+  taken(turn, message) {
+    turn.key = message.id;
+    turn.question = message;
+    if (!turn.view) return;
+    turn.view.element.dataset.turn = message.id;
+    turn.view.question.refresh();
+  }
+
+  /**
+   * The turn gets this reply, and those after it leave the path.
+   * @param {Turn} turn
+   * @param {any} generation
+   * @returns {import("./message.js").Reply}
+   */
+  startReply(turn, generation) {
+    turn.generation = generation;
+    turn.messages = [];
+    turn.touched = true;
+    if (!turn.replies.includes(generation.id)) turn.replies = [...turn.replies, generation.id];
+    this.set(this.items.slice(0, this.items.indexOf(turn) + 1));
+    turn.view ??= new TurnView(turn, { showReasoning: this.showReasoning, on: this.on });
+    const reply = turn.view.reply?.generation === generation && turn.view.reply.clock ? turn.view.reply : turn.view.answer();
+    this.window.update(true);
+    this.toEnd();
+    this.markLast();
     return reply;
   }
 
-  /** Take a failed turn away that is about to be asked again as its sibling. */
-  removeTurn(reply) {
-    reply.dispose();
-    this.replies = this.replies.filter((other) => other !== reply);
-    reply.questionNode?.remove();
-    reply.element.remove();
+  /** @returns {{turn: Turn, reply: import("./message.js").Reply}|null} the reply that is being written */
+  running() {
+    const turn = this.items.findLast(isOpen);
+    if (!turn) return null;
+    turn.touched = true;
+    turn.view ??= new TurnView(turn, { showReasoning: this.showReasoning, on: this.on });
+    this.window.update(true);
+    return { turn, reply: turn.view.reply };
+  }
+
+  /**
+   * Scroll to a message, open what hides it, and show for a moment which it is.
+   * @param {string} id
+   * @returns {Promise<boolean>} whether it is on the path
+   */
+  async reveal(id) {
+    const turn = this.items.find((each) => each.key === id || each.messages.some((message) => message.id === id));
+    if (!turn) return false;
+    this.follower.following = false;
+    this.window.goTo(turn);
+    turn.touched = true;
+    this.follower.show(turn.view.element);
+    const found = id === turn.question?.id ? turn.view.question.bubble : await turn.view.reply?.reveal(id);
+    const node = found ?? turn.view.element;
+    this.follower.show(node);
+    node.classList.add("pg-flash");
+    setTimeout(() => node.classList.remove("pg-flash"), FLASH_MS);
+    return true;
+  }
+
+  /**
+   * Give the focus to the version switch of what stands now in place of another version.
+   * @param {number} index of the turn
+   * @param {string} of
+   * @param {string} step
+   * @param {number|null} top where the turn was in the window, in pixels from its upper edge
+   * @returns {string} what to tell
+   */
+  focusVersion(index, of, step, top) {
+    const element = this.items[index]?.view?.element;
+    if (element && top !== null) {
+      this.follower.following = false;
+      this.follower.place(this.follower.scroller.scrollTop + element.getBoundingClientRect().top - top);
+      this.follower.hold();
+      this.window.update();
+    }
+    return focusVersion(element, of, step);
+  }
+
+  /**
+   * Something to decide, below the last turn.
+   * @param {HTMLElement|null} node
+   */
+  say(node) {
+    this.note?.remove();
+    this.note = node;
+    if (!node) return;
+    this.list.append(node);
+    this.follower.toEnd();
   }
 
   /** @param {boolean} open */
   setReasoning(open) {
     if (this.showReasoning === open) return;
     this.showReasoning = open;
-    for (const reply of this.replies) reply.showReasoning(open);
+    for (const turn of this.items) {
+      if (turn.view) turn.view.how.showReasoning = open;
+      turn.view?.reply?.showReasoning(open);
+    }
   }
+}
+
+/** @param {Turn|undefined} old @param {Turn} fresh @returns {boolean} whether what is drawn of the old one is still right */
+function alike(old, fresh) {
+  if (!old || old.generation?.id !== fresh.generation?.id) return false;
+  return isOpen(old) || old.generation?.status === fresh.generation?.status;
+}
+
+/** The old turn, which knows of versions that were made elsewhere. */
+function refreshed(old, fresh) {
+  const same = String(old.replies) === String(fresh.replies) && String(old.question?.siblings) === String(fresh.question?.siblings);
+  if (same || isOpen(old)) return old;
+  old.replies = fresh.replies;
+  old.question = fresh.question;
+  old.view?.question?.refresh();
+  old.view?.reply?.settle();
+  return old;
 }
