@@ -1,6 +1,9 @@
 /** The card at the bottom: text, effort, model, send and stop. */
 
+import { warning } from "./context.js";
+import { el } from "./dom.js";
 import { count, isDemo, modelName } from "./format.js";
+import { effective } from "./values.js";
 
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
@@ -9,9 +12,10 @@ const PENDING = "Your message goes out as soon as the model is ready. Type to ho
 export class Composer {
   /**
    * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement,
-   *   hint: HTMLElement, efforts: NodeListOf<HTMLInputElement>, model: HTMLElement}} nodes
+   *   hint: HTMLElement, ways: HTMLElement, efforts: NodeListOf<HTMLInputElement>}} nodes
    * @param {import("./state.js").Store<any>} store
-   * @param {{send: (text: string) => Promise<boolean>, stop: () => void, effort: (effort: string) => void}} on
+   * @param {{send: (text: string) => Promise<boolean>, stop: () => void, effort: (effort: string) => void,
+   *   fresh: () => void, dropOldest: () => Promise<void>}} on
    */
   constructor(nodes, store, on) {
     Object.assign(this, nodes);
@@ -38,7 +42,9 @@ export class Composer {
       }
     });
     store.on(["conversationId"], ({ conversationId }) => this.recall(conversationId));
-    store.on(["ready", "model", "running", "sending", "connection", "view", "preferences"], () => this.draw());
+    store.on(["ready", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
+      this.draw(),
+    );
     this.input.disabled = false;
   }
 
@@ -122,8 +128,43 @@ export class Composer {
     } catch (error) {
       this.restore(text, key);
       this.setError(error.message);
+      if (error.code === "context_length_exceeded" && this.draftKey === key) this.offerRoom();
     }
     this.draw();
+  }
+
+  /** The context is full: nothing is cut in silence, and the ways on are buttons. */
+  offerRoom() {
+    clearTimeout(this.errorTimer);
+    const { settings, preferences, conversationId } = this.store.get();
+    const way = (words, testid, run) => {
+      const button = el("button", { class: "pg-button pg-button-plain", type: "button", testid, text: words });
+      button.addEventListener("click", run);
+      return button;
+    };
+    const drops = effective({ settings, preferences }, "when_full") === "drop_oldest";
+    const ways = [way("Start a new conversation with it", "room-fresh", () => this.moveOn())];
+    if (!drops && conversationId) ways.unshift(way("Leave out the oldest turns", "room-drop", () => this.dropOldest()));
+    this.ways.replaceChildren(...ways);
+    this.ways.hidden = !conversationId;
+  }
+
+  async dropOldest() {
+    try {
+      await this.on.dropOldest();
+      this.setError("");
+      await this.submit();
+    } catch (error) {
+      this.setError(error.message);
+    }
+  }
+
+  moveOn() {
+    const text = this.input.value;
+    this.input.value = "";
+    this.edited();
+    this.on.fresh();
+    this.fill(text);
   }
 
   /** What could not be sent goes back, unless something new was typed meanwhile. */
@@ -136,6 +177,7 @@ export class Composer {
   setError(text) {
     clearTimeout(this.errorTimer);
     this.error = text;
+    this.ways.hidden = true;
     if (text) this.errorTimer = setTimeout(() => this.setError(""), ERROR_SHOWN_MS);
     this.draw();
   }
@@ -152,7 +194,7 @@ export class Composer {
     const { ready, model, sending, view, connection } = this.store.get();
     if (!ready) return "Connecting… you can already type.";
     if (view === "loading" || view === "missing" || view === "error") return "";
-    if (connection === "offline") return "You are offline. Your text is kept.";
+    if (connection === "offline") return "You are offline. Your text is kept, and you can type on.";
     const active = model.active;
     if (active?.stage !== "ready") return this.pending ? PENDING : waiting(active ?? model.target);
     return sending ? "" : this.tooLong();
@@ -168,7 +210,8 @@ export class Composer {
   }
 
   draw() {
-    const { running, preferences, connection } = this.store.get();
+    const state = this.store.get();
+    const { running, connection } = state;
     const blocked = this.blocked();
     const offer = this.input.value.trim() !== "";
     if (this.pending && blocked === null) {
@@ -178,8 +221,10 @@ export class Composer {
     this.send.hidden = Boolean(running);
     this.stop.hidden = !running;
     this.send.disabled = (blocked !== null && !this.onItsWay()) || !offer;
-    for (const radio of this.efforts) radio.checked = radio.value === preferences.effort;
-    const words = this.error || (connection === "reconnecting" ? "Connection lost. Trying again…" : "") || blocked || "";
+    const effort = effective(state, "effort");
+    for (const radio of this.efforts) radio.checked = radio.value === effort;
+    const lost = connection === "reconnecting" ? "Connection lost. Trying again…" : "";
+    const words = this.error || lost || blocked || (state.view === "open" ? warning(state) : "");
     if (this.hint.textContent !== words) this.hint.textContent = words;
     this.hint.classList.toggle("pg-hint-error", Boolean(this.error));
   }

@@ -14,7 +14,7 @@ export function createDialog({ title, testid, kind = "", closed }) {
   const away = el("button", { class: "pg-icon-button", type: "button", "aria-label": "Close", testid: "dialog-close" }, icon("close"));
   const head = el("div", { class: "pg-sheet-head" }, el("h2", { id, text: title }), away);
   const body = el("div", { class: "pg-sheet-body" });
-  const props = { class: `pg-sheet ${kind}`.trim(), "aria-labelledby": id, testid };
+  const props = { class: `pg-sheet ${kind}`.trim(), "aria-labelledby": id, tabindex: "-1", testid };
   const dialog = /** @type {HTMLDialogElement} */ (el("dialog", props, head, body));
   const close = () => dialog.close();
   away.addEventListener("click", close);
@@ -28,6 +28,8 @@ export function createDialog({ title, testid, kind = "", closed }) {
   });
   byId("pg-app").append(dialog);
   dialog.showModal();
+  // Else the first button gets the focus, and that is the one that closes.
+  dialog.focus();
   return { body, head, dialog, close };
 }
 

@@ -5,3 +5,7 @@ try {
 } catch {
   // Without storage the system's theme is shown until the page knows better.
 }
+// A phone's keyboard takes its room from the page, and the page reaches below a notch.
+document
+  .querySelector("meta[name=viewport]")
+  ?.setAttribute("content", "width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content");

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { createDialog, segments } from "./dialog.js";
-import { byId, el } from "./dom.js";
+import { el } from "./dom.js";
 import { SettingsForm } from "./settings_form.js";
 import { PresetList } from "./settings_presets.js";
 import { ShareList } from "./share.js";
@@ -20,7 +20,7 @@ const TABS = [
 
 /**
  * @typedef {{store: import("./state.js").Store<any>, prefer: (change: any) => Promise<void>,
- *   open: (id: string) => void, imported: () => void}} Page
+ *   open: (id: string) => void, imported: () => void, toast: (text: string) => void}} Page
  */
 
 /** @type {Page|null} */
@@ -178,7 +178,7 @@ const VIEWS = {
     const theme = segments({
       name: "pg-set-theme",
       legend: "Theme",
-      choices: [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]],
+      choices: [["system", "System"], ["light", "Light"], ["dark", "Dark"]],
       value: store.get().preferences.theme,
       testid: "set-theme",
       changed: (value) => prefer({ theme: value }),
@@ -216,12 +216,20 @@ const VIEWS = {
   },
 };
 
-/** Buttons that open the settings, wherever they stand: `data-pg-settings` names the tab. */
-export function bindSettingsButtons() {
-  for (const button of [byId("pg-app"), byId("pg-side")]) {
-    button.addEventListener("click", (event) => {
-      const opener = /** @type {HTMLElement} */ (event.target).closest?.("[data-pg-settings]");
-      if (opener) openSettings(/** @type {any} */ (opener).dataset.pgSettings || "conversation");
-    });
+/**
+ * Change a value where it is set now: for this conversation, else among the user's preferences.
+ * @param {"effort"|"show_reasoning"} field
+ * @param {any} value
+ */
+export async function chooseHere(field, value) {
+  const { store, prefer, toast } = page;
+  if ((store.get().settings?.[field] ?? null) === null) return prefer({ [field]: value });
+  const before = store.get().settings;
+  store.set({ settings: { ...before, [field]: value } });
+  try {
+    await changeSettings({ [field]: value });
+  } catch (error) {
+    store.set({ settings: before });
+    toast(`Your choice could not be saved. ${error.message}`);
   }
 }
