@@ -60,7 +60,7 @@ const PLAN = {
   model_identity: {
     label: "Model identity",
     help: "The first line of harmony's system message, in place of the one that the model was trained with.",
-    make: () => textBox({ lines: 1, most: 1000, hint: "You are ChatGPT, a large language model trained by OpenAI.", testid: "set-identity" }),
+    make: (limits) => textBox({ lines: 1, most: limits.max_identity_chars ?? 1000, hint: "You are ChatGPT, a large language model trained by OpenAI.", testid: "set-identity" }),
   },
 };
 

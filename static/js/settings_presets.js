@@ -5,8 +5,6 @@ import { el } from "./dom.js";
 import { askText, confirm } from "./menu.js";
 import { FIELDS, nothing, summary } from "./values.js";
 
-const MOST_CHARS = 100;
-
 export class PresetList {
   /**
    * @param {import("./state.js").Store<any>} store
@@ -19,13 +17,13 @@ export class PresetList {
     this.note = el("p", { class: "pg-sheet-note", role: "status", testid: "preset-note" });
     this.current = el("p", { class: "pg-field-help", id: "pg-preset-current" });
     this.problem = el("p", { class: "pg-problem", role: "alert", testid: "preset-problem" });
-    this.node = el("div", {}, this.saver(), this.problem, this.list, this.note);
+    this.node = el("div", {}, this.saver(store), this.problem, this.list, this.note);
     this.drawCurrent();
   }
 
-  saver() {
+  saver(store) {
     const input = /** @type {HTMLInputElement} */ (
-      el("input", { class: "pg-input", id: "pg-preset-name", maxlength: MOST_CHARS, placeholder: "Name of the preset", "aria-describedby": "pg-preset-current", autocomplete: "off", testid: "preset-name" })
+      el("input", { class: "pg-input", id: "pg-preset-name", maxlength: store.get().limits.max_preset_chars ?? 100, placeholder: "Name of the preset", "aria-describedby": "pg-preset-current", autocomplete: "off", testid: "preset-name" })
     );
     const save = el("button", { class: "pg-button", type: "submit", testid: "preset-save", text: "Save" });
     const label = el("label", { class: "pg-field-name", for: "pg-preset-name", text: "Save this conversation's settings as" });

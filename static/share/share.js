@@ -1,0 +1,134 @@
+/** The reader's page of a shared conversation. It needs no account, and nothing on it can be changed. */
+
+import * as api from "../js/api.js";
+import { copyButton, el } from "../js/dom.js";
+import { modelName, moment } from "../js/format.js";
+import { Answer, ToolCard, toolName } from "../js/parts.js";
+import { Reasoning } from "../js/reasoning.js";
+
+const PRODUCT = "gpt-oss Playground";
+const GONE = "There is nothing under this link: it never was one, or its owner has taken it back.";
+const ENDINGS = {
+  cancelled: "This reply was stopped.",
+  interrupted: "This reply was interrupted.",
+  failed: "This reply failed.",
+};
+
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** @returns {string} the last part of the address */
+function token() {
+  return decodeURIComponent(location.pathname.replace(/\/+$/, "").split("/").pop() ?? "");
+}
+
+/** One reply: what the same generation wrote, in order. */
+class SharedReply {
+  constructor(generation) {
+    this.generation = generation;
+    const name = generation?.model ? modelName(generation.model) : "Reply";
+    this.body = el("div", { class: "pg-parts" });
+    this.element = el("article", { class: "pg-reply", "aria-label": "Reply", testid: "reply" }, el("h2", { class: "pg-model-name", text: name }), this.body);
+    this.answers = [];
+    this.thoughts = 0;
+  }
+
+  add(message) {
+    const part = this.part(message);
+    part.replace(message.content ?? "");
+    if (part instanceof Reasoning) part.finish({ tokens: message.token_count, seconds: this.thought() });
+    else part.finish();
+    if (part instanceof Answer && part.final) this.answers.push(part);
+    this.body.append(part.element);
+  }
+
+  /** The time is known for all of the reasoning together. */
+  thought() {
+    this.thoughts += 1;
+    return this.thoughts === 1 ? (this.generation?.timings?.reasoning_seconds ?? null) : null;
+  }
+
+  part({ role, channel, recipient, name }) {
+    if (role === "tool") return new ToolCard(`Result of ${toolName(name ?? recipient ?? "the tool")}`, "result");
+    if (recipient && recipient !== "assistant") return new ToolCard(`Call of ${toolName(recipient)}`, "call");
+    if (channel === "analysis") return new Reasoning({ open: false, live: false, since: 0 });
+    return new Answer(channel !== "commentary");
+  }
+
+  /** What stands below it, once all of it is there. */
+  close() {
+    const answer = this.answers.map((part) => part.text).join("\n\n").trim();
+    const ending = ENDINGS[this.generation?.status] ?? (answer ? "" : "There is no answer in this reply.");
+    const foot = el("div", { class: "pg-foot" });
+    if (ending) foot.append(el("p", { class: "pg-note", text: ending }));
+    if (answer) foot.append(el("div", { class: "pg-foot-row" }, copyButton(() => answer, "Copy this answer")));
+    this.body.append(foot);
+  }
+}
+
+function question(message) {
+  const bubble = el("div", { class: "pg-bubble", testid: "user-message", text: message.content });
+  return el("article", { class: "pg-user", "aria-label": "Question" }, el("h2", { class: "pg-vh", text: "Question" }), bubble);
+}
+
+function draw({ title, created_at: created, include_reasoning: reasoning, model, messages, generations }) {
+  const known = new Map(generations.map((generation) => [generation.id, generation]));
+  const asked = new Map(generations.map((generation) => [generation.user_message_id, generation]));
+  const box = byId("pg-shared-messages");
+  let reply = null;
+  const begin = (generation) => {
+    reply?.close();
+    reply = new SharedReply(generation);
+    box.append(reply.element);
+  };
+  for (const message of messages) {
+    if (message.role === "user") {
+      reply?.close();
+      reply = null;
+      box.append(question(message));
+      // A reply without any text is a reply, too.
+      if (asked.has(message.id)) begin(asked.get(message.id));
+      continue;
+    }
+    if (!reply || (message.generation_id && reply.generation?.id !== message.generation_id)) begin(known.get(message.generation_id));
+    reply.add(message);
+  }
+  reply?.close();
+  const name = title || "Untitled conversation";
+  byId("pg-shared-title").textContent = name;
+  document.title = `${name} – ${PRODUCT}`;
+  const facts = [`Shared on ${moment(created)}`, model && modelName(model), reasoning ? "with reasoning" : "without reasoning"];
+  byId("pg-shared-facts").textContent = facts.filter(Boolean).join(" · ");
+  byId("pg-import").hidden = false;
+  byId("pg-shared-foot").hidden = false;
+}
+
+function say(text) {
+  byId("pg-shared-problem").textContent = text;
+}
+
+async function take(button) {
+  button.disabled = true;
+  say("");
+  try {
+    const { conversation } = await api.importShared(token());
+    location.assign(`/c/${encodeURIComponent(conversation.id)}`);
+  } catch (error) {
+    say(error.status === 404 ? GONE : error.message);
+    button.disabled = false;
+  }
+}
+
+async function main() {
+  const button = /** @type {HTMLButtonElement} */ (byId("pg-import"));
+  button.addEventListener("click", () => take(button));
+  try {
+    draw(await api.shared(token()));
+  } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
+    say(error.status === 404 ? GONE : error.message);
+  }
+  byId("pg-read").removeAttribute("aria-busy");
+  document.documentElement.dataset.pgReady = "true";
+}
+
+main();
