@@ -1,6 +1,6 @@
 """What every request passes before it reaches a route: pure ASGI, so that streams and cancellation work.
 
-``SecurityHeaders``  the same headers on every answer, errors included
+``SecurityHeaders``  the same headers on every answer, errors included; stricter ones for shared conversations
 ``HostCheck``        only the host names in ``ALLOWED_HOSTS``, where that is set
 ``OriginCheck``      what changes something must come from the page's own origin
 ``BodyLimits``       a body that is too large, or does not arrive in time, ends the request
@@ -44,14 +44,39 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+SHARED_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+SHARED_HEADERS = {
+    **HEADERS,
+    "content-security-policy": SHARED_POLICY,
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "x-robots-tag": "noindex, nofollow",
+}
+"""Of the page that readers of a shared conversation see, which is not Gradio's, and of what it shows."""
+SHARED_ADDRESS = re.compile(r"/(s|api/shared)/[A-Za-z0-9_-]{1,64}\Z")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
 OPEN_PATHS = re.compile(
-    r"/(c/[A-Za-z0-9_-]{1,64}/?|api/.*|static/.*|assets/.*|theme\.css|favicon\.ico|healthz|metrics)?\Z",
+    r"/(c/[A-Za-z0-9_-]{1,64}/?|s/[A-Za-z0-9_-]{1,64}|api/.*|static/.*|assets/.*|theme\.css|favicon\.ico|healthz|metrics)?\Z",
     re.DOTALL,
 )
 BODY_BYTES = 2_000_000
 BODY_SECONDS = 30.0
+IMPORT_PATH = "/api/import"
+IMPORT_BYTES = 50_000_000
+IMPORT_SECONDS = 300.0
 
 
 class SecurityHeaders:
@@ -64,11 +89,12 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        chosen = SHARED_HEADERS if SHARED_ADDRESS.match(scope["path"]) else HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in chosen.items():
                     headers[name] = value
             await send(message)
 
@@ -131,7 +157,10 @@ def _split(address: str) -> SplitResult:
 
 
 class BodyLimits:
-    """Refuses bodies above ``max_bytes``, and ends a request whose body takes longer than ``seconds``."""
+    """Refuses bodies above ``max_bytes``, and ends a request whose body takes longer than ``seconds``.
+
+    The file of an import may be larger and take longer; it is the one body that is written to disk.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int = BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
         self.app = app
@@ -142,11 +171,14 @@ class BodyLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        is_import = scope["path"] == IMPORT_PATH
+        max_bytes, seconds = (IMPORT_BYTES, IMPORT_SECONDS) if is_import else (self.max_bytes, self.seconds)
+        too_large = body_too_large(max_bytes // 1_000_000)
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and (len(length) > 12 or int(length) > self.max_bytes):
-            await body_too_large().response()(scope, receive, send)
+        if length.isdecimal() and (len(length) > 12 or int(length) > max_bytes):
+            await too_large.response()(scope, receive, send)
             return
-        deadline = asyncio.get_running_loop().time() + self.seconds
+        deadline = asyncio.get_running_loop().time() + seconds
         complete = False
         received = 0
 
@@ -162,8 +194,9 @@ class BodyLimits:
                 return {"type": "http.disconnect"}
             complete = message["type"] != "http.request" or not message.get("more_body", False)
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise HTTPException(413)
+            if received > max_bytes:
+                # FastAPI reads all other bodies itself, and lets through no other exception than this one.
+                raise too_large if is_import else HTTPException(413)
             return message
 
         await self.app(scope, limited_receive, send)

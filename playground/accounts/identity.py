@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playground.security import CONVERSATION_PAGE
+from playground.security import CONVERSATION_PAGE, SHARED_ADDRESS
 from storage.store import Store
 
 PLAIN_NAME = "playground"
@@ -67,6 +67,8 @@ def read_token(headers: Headers, *, secure: bool) -> str | None:
 class IdentityMiddleware:
     """Gives every browser its cookie: with the first page, and with any API answer that lacks one.
 
+    Readers of a shared conversation get none: they need no identity.
+
     The token stands in ``scope["state"]["identity_token"]`` for ``current_owner``. A page renews the
     cookie's age.
     """
@@ -82,7 +84,7 @@ class IdentityMiddleware:
             return
         path: str = scope["path"]
         is_page = path == "/" or CONVERSATION_PAGE.match(path) is not None
-        if not is_page and not path.startswith("/api/"):
+        if not is_page and (not path.startswith("/api/") or SHARED_ADDRESS.match(path)):
             await self.app(scope, receive, send)
             return
         secure = self.always_secure or scope["scheme"] == "https"

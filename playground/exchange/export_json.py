@@ -18,6 +18,7 @@ from playground.exchange.document import (
     TimingsItem,
     UsageItem,
 )
+from playground.exchange.moments import iso
 from playground.exchange.reasoning import kept_messages, usage_without_reasoning
 from storage.records import ConversationTree, GenerationRecord, GenerationStatus, MessageRecord
 
@@ -29,7 +30,7 @@ def file_pieces(
     head = {
         "format": FORMAT,
         "version": VERSION,
-        "exported_at": exported_at.isoformat(timespec="milliseconds"),
+        "exported_at": iso(exported_at),
         "reasoning": reasoning,
     }
     yield json.dumps(head)[:-1] + ', "conversations": ['

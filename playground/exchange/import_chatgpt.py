@@ -22,8 +22,8 @@ from playground.exchange.import_draft import (
     Part,
     answer_parts,
     model_name,
-    moment,
 )
+from playground.exchange.moments import moment
 from playground.exchange.refused import named
 
 ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))

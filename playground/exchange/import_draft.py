@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 
 from inference.errors import HarmonyFormatError
@@ -22,8 +21,6 @@ from storage.records import ChatSettings
 MESSAGES = 100_000
 TEXT_CHARS = 1_000_000
 MODEL_CHARS = 200
-FIRST_TIME, LAST_TIME = 0.0, 4_102_444_800.0
-"""1970 and 2100, in seconds: a time outside of this is none."""
 UNTITLED = "Imported conversation"
 THINKING = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
@@ -236,19 +233,6 @@ def answer_parts(builder: DraftBuilder, reasoning: str, text: str, at: datetime 
     if rest.strip():
         parts.append(Part(Message(Role.ASSISTANT, builder.clean(rest), Channel.FINAL), at))
     return parts
-
-
-def moment(value: object) -> datetime | None:
-    """A time of another program, seconds since 1970 or ISO 8601; None where it is neither."""
-    if isinstance(value, str):
-        try:
-            read = datetime.fromisoformat(value[:40])
-            value = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return datetime.fromtimestamp(value, UTC) if FIRST_TIME <= value <= LAST_TIME else None
 
 
 def model_name(value: object) -> str:

@@ -25,7 +25,6 @@ from playground.exchange.import_zip import DAMAGED, conversation_entries, looks_
 from playground.exchange.refused import ImportRefused
 from storage.errors import StorageFull
 
-FILE_BYTES = 50_000_000
 UNPACKED_BYTES = 200_000_000
 UNKNOWN = (
     "This file is in none of the formats that can be imported: the playground's own JSON, ChatGPT's export, "

@@ -17,8 +17,8 @@ from playground.exchange.import_draft import (
     Part,
     answer_parts,
     model_name,
-    moment,
 )
+from playground.exchange.moments import moment
 from playground.exchange.refused import named
 
 REASONING_FIELDS = ("reasoning", "reasoning_content", "thinking")
