@@ -14,6 +14,14 @@ export class ApiError extends Error {
   }
 }
 
+/** @type {Set<() => void>} */
+const writers = new Set();
+
+/** Call `run` whenever something was changed through this page. @param {() => void} run */
+export function onWrite(run) {
+  writers.add(run);
+}
+
 /**
  * @param {string} method
  * @param {string} path
@@ -33,6 +41,7 @@ async function request(method, path, body, signal) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError("The server cannot be reached. Please try again in a moment.", "network", 0);
   }
+  if (response.ok && method !== "GET") writers.forEach((run) => run());
   if (response.status === 204) return null;
   const data = await response.json().catch(() => null);
   if (response.ok && data !== null) return data;

@@ -49,7 +49,10 @@ export class Frame {
     byId("pg-new-top").addEventListener("click", () => this.open(null));
     byId("pg-search").addEventListener("click", () => this.search());
     byId("pg-keys").addEventListener("click", () => this.over(openSheet));
-    router.onNavigate((id) => chat.open(id));
+    router.onNavigate((id) => {
+      this.store.set({ temporary: false });
+      chat.open(id);
+    });
     bindTemporary(this.store, { open: (id, temporary) => this.open(id, { temporary }), toast });
     installShortcuts({
       search: () => this.search(),
@@ -96,19 +99,13 @@ export class Frame {
     this.list.take(items, removed);
     const open = this.store.get().conversationId;
     const conversation = items.find(({ id }) => id === open);
-    if (conversation) this.chat.changed?.(conversation);
-    else if (removed.includes(open)) this.lost();
-  }
-
-  /** The open conversation was deleted elsewhere. */
-  lost() {
-    this.open(null);
-    toast("This conversation was deleted in another window.");
+    if (conversation) this.chat.changed(conversation);
+    else if (removed.includes(open)) this.chat.removed();
   }
 
   async reload() {
     await this.list.reload();
-    if (this.store.get().conversationId) await this.chat.reload();
+    await this.chat.refresh();
   }
 
   recovered() {

@@ -131,10 +131,12 @@ function bindTop({ chat, frame }) {
 }
 
 function bindTitle() {
-  store.on(["title", "view"], ({ title, view }) => {
-    document.title = title ? `${title} – ${PRODUCT}` : PRODUCT;
+  store.on(["title", "view", "temporary", "conversationId"], ({ title, temporary, conversationId }) => {
+    const hidden = conversationId === null ? temporary : isTemporary(conversationId);
+    const name = title || (hidden ? "Temporary chat" : "");
+    document.title = name ? `${name} – ${PRODUCT}` : PRODUCT;
     byId("pg-title").textContent = title;
-    byId("pg-heading").textContent = title ? `${PRODUCT}: ${title}` : PRODUCT;
+    byId("pg-heading").textContent = name ? `${PRODUCT}: ${name}` : PRODUCT;
   });
 }
 

@@ -22,7 +22,7 @@ const KEYS = [
   { name: "undo", label: "Undo a delete, while it is offered", keys: ["Mod", "Z"], code: "KeyZ", mod: true },
   { name: "compose", label: "Go to the message box", keys: ["/"], key: "/" },
   { name: "sheet", label: "This list", keys: ["?"], key: "?" },
-  { name: "sheet", label: "This list, also while typing", keys: ["Mod", "/"], key: "/", mod: true },
+  { name: "sheet", label: "This list, while you write", keys: ["Mod", "/"], key: "/", mod: true },
 ];
 
 /** Keys that belong to one place; they are handled there. */
@@ -52,8 +52,10 @@ export function installShortcuts(on) {
     if (on[found.name]() !== false) event.preventDefault();
   });
   for (const cap of document.querySelectorAll("[data-pg-keys]")) {
-    const { keys } = KEYS.find(({ name }) => name === cap.dataset.pgKeys);
-    cap.textContent = caps(keys).join(MAC ? "" : " ");
+    const { label, keys } = KEYS.find(({ name }) => name === cap.dataset.pgKeys);
+    const printed = caps(keys).join(MAC ? "" : " ");
+    if (cap.localName === "kbd") cap.textContent = printed;
+    else cap.title = `${label} (${printed})`;
   }
 }
 
