@@ -133,7 +133,11 @@ export function copyButton(text, label, name = "Copy") {
   const button = el("button", { class: "pg-quiet", type: "button", "aria-label": label }, icon("copy"), words);
   button.addEventListener("click", async () => {
     words.textContent = (await copyText(text())) ? "Copied" : "Not copied";
-    setTimeout(() => (words.textContent = name), 1600);
+    button.dataset.done = "";
+    setTimeout(() => {
+      words.textContent = name;
+      delete button.dataset.done;
+    }, 1600);
   });
   return button;
 }

@@ -61,9 +61,10 @@ export function replyFooter(turn, answer, on) {
 function regenerate(turn, on) {
   const button = el(
     "button",
-    { class: "pg-quiet", type: "button", testid: "regenerate", "aria-haspopup": "menu", "aria-expanded": "false" },
+    { class: "pg-quiet", type: "button", testid: "regenerate", "aria-haspopup": "menu", "aria-expanded": "false",
+      title: "Regenerate" },
     icon("retry"),
-    "Regenerate",
+    el("span", { text: "Regenerate" }),
   );
   const again = (fields) => on.regenerate(turn, fields);
   button.addEventListener("click", () =>

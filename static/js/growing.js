@@ -3,7 +3,7 @@
  * again, at most once a frame, less often when it has become expensive, and only what differs enters the document.
  */
 
-import { loadMarkdown } from "./markdown.js";
+import { loadedMarkdown, loadMarkdown } from "./markdown.js";
 import { patch } from "./patch.js";
 
 /** A last line such as "2." may still turn into the next item of the list above it. */
@@ -21,7 +21,7 @@ export class GrowingMarkdown {
     this.tail = document.createElement("div");
     this.tail.className = "pg-tail";
     box.append(this.tail);
-    this.library = null;
+    this.library = loadedMarkdown();
     this.waiting = null;
     this.frame = 0;
     this.timer = 0;

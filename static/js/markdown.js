@@ -30,11 +30,18 @@ const ALLOWED = {
  */
 
 let loading = null;
+/** @type {Markdown|null} */
+let loaded = null;
 
 /** @returns {Promise<Markdown>} */
 export function loadMarkdown() {
-  loading ??= build();
+  loading ??= build().then((library) => (loaded = library));
   return loading;
+}
+
+/** @returns {Markdown|null} the libraries if they are here: what is drawn then has its height at once */
+export function loadedMarkdown() {
+  return loaded;
 }
 
 async function build() {

@@ -29,9 +29,10 @@ export function receipt(generation, replies) {
   const panel = el("div", { class: "pg-receipt", id: `pg-receipt-${(serial += 1)}`, testid: "receipt", hidden: true });
   const button = el(
     "button",
-    { class: "pg-quiet", type: "button", testid: "details", "aria-expanded": "false", "aria-controls": panel.id },
+    { class: "pg-quiet", type: "button", testid: "details", "aria-expanded": "false", "aria-controls": panel.id,
+      title: "How this reply was made" },
     icon("info"),
-    "Details",
+    el("span", { text: "Details" }),
   );
   button.addEventListener("click", () => {
     panel.hidden = !panel.hidden;
