@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from inference.worker.pages import PAGE, KvPages, pages_for
@@ -24,7 +24,6 @@ def device(
     chunk: int = 64,
     beside: int | None = None,
     pieces: int | None = None,
-    steady: bool = False,
     depth: int = 0,
 ) -> PaperDevice:
     scheduler = Scheduler(
@@ -33,7 +32,6 @@ def device(
         chunk_tokens=chunk,
         chunk_beside=beside,
         max_pieces=pieces,
-        steady=steady,
     )
     return PaperDevice(scheduler, depth)
 
@@ -381,36 +379,3 @@ def test_who_is_added_twice_or_empty_is_refused() -> None:
     assert not run.scheduler.finish(sequence)
     with pytest.raises(ValueError, match="room"):
         device(chunk=0)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    requests=st.lists(
-        st.tuples(st.integers(1, 90), st.integers(1, 40), st.sampled_from("abc")), min_size=1, max_size=12
-    ),
-    full=st.integers(9, 20),
-    chunk=st.integers(8, 40),
-    max_running=st.integers(1, 5),
-    depth=st.integers(0, 1),
-)
-def test_a_steady_scheduler_cuts_prompts_alike_whoever_else_is_there_and_lets_nobody_step_back(
-    requests: list[tuple[int, int, str]], full: int, chunk: int, max_running: int, depth: int
-) -> None:
-    window = 20
-    sliding = 1 + pages_for(window) + 2 * pages_for(chunk) + 3 + max_running * 2 * (pages_for(window) + 2)
-    paper = device(
-        full, sliding, window, max_running=max_running, chunk=chunk, pieces=1, steady=True, depth=depth
-    )
-    cuts: dict[Sequence, list[int]] = {}
-    for number, (length, limit, user) in enumerate(requests):
-        paper.scheduler.add(sequence_of(prompt_of(number, length), limit, user))
-    for _ in range(5_000):
-        plan = paper.step()
-        assert not plan.preempted
-        for piece in plan.prefill:
-            cuts.setdefault(piece.sequence, []).append(piece.count)
-    assert not paper.scheduler.sequences()
-    assert len(paper.finished) + len(paper.failed) == len(requests)
-    for sequence, counts in cuts.items():
-        length = sequence.prompt_length
-        assert counts == [chunk] * (length // chunk) + [length % chunk] * (length % chunk > 0)
