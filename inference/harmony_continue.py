@@ -21,7 +21,7 @@ def beginning_of(
 ) -> tuple[int, ...] | None:
     """The ids that the new reply begins with; ``None`` when the old one ended with an answer.
 
-    ``written`` are all ids of the old reply. With ``answer_now`` whatever is open is closed and an answer begun;
+    ``written`` are all ids of the old reply. With ``answer_now`` what is open is closed and an answer begun;
     else, and where an answer is open, it is written on where it ended.
     """
     parser = new_parser()

@@ -62,9 +62,9 @@ def not_found() -> PlaygroundError:
     return PlaygroundError("not_found", "There is nothing here.", status=404)
 
 
-def body_too_large() -> PlaygroundError:
+def body_too_large(megabytes: int = 2) -> PlaygroundError:
     """The answer to a request that sends too much."""
-    return PlaygroundError("body_too_large", "This request is larger than 2 MB.", status=413)
+    return PlaygroundError("body_too_large", f"This request is larger than {megabytes} MB.", status=413)
 
 
 def method_not_allowed() -> PlaygroundError:
@@ -145,7 +145,9 @@ def validation_error(faults: object) -> PlaygroundError:
     location = fault.get("loc", ())
     if kind == "json_invalid" or not isinstance(location, tuple) or len(location) < 2:
         return not_an_object()
-    name = str(location[1])  # all bodies are flat: what follows names a kind of number
+    # All bodies are flat but for their settings: what follows names a kind of number.
+    inner = location[1] == "settings" and len(location) > 2
+    name = str(location[2] if inner else location[1])
     name = name if len(name) <= NAME_CHARS else name[:NAME_CHARS] + "…"
     if kind == "string_unicode":
         return PlaygroundError("invalid_text", f"{name} holds a broken character.", param=name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from inference.types import (
     Channel,
@@ -24,12 +24,12 @@ from storage.records import MessageDraft, new_id
 
 
 class ChannelTokens(Counter[str]):
-    """Content tokens of all replies since the start, by channel; a message counts once it is over."""
+    """Content tokens of all replies since the start, by channel."""
 
-    def count(self, event: MessageFinished) -> None:
-        """Take what a message that ended has to add."""
-        channel = event.message.channel
-        self["none" if channel is None else channel.value] += event.token_count
+    def add(self, written: Mapping[Channel, int]) -> None:
+        """Take what one reply has written since it was counted last."""
+        for channel, tokens in written.items():
+            self[channel.value] += tokens
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,14 +42,18 @@ class _Growing:
 
 
 class Recorder:
-    """Applies stream events in order. ``tokens`` counts for all replies; ``clock`` is monotonic seconds."""
+    """Applies stream events in order. ``clock`` is monotonic seconds.
 
-    def __init__(self, run: Run, tokens: ChannelTokens, clock: Callable[[], float] = time.monotonic) -> None:
+    ``reasoning_seconds`` grows from what an earlier reply took, if this one goes on with it.
+    """
+
+    def __init__(
+        self, run: Run, reasoning_seconds: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._run = run
-        self._tokens = tokens
         self._clock = clock
         self._messages: list[_Growing] = []
-        self.reasoning_seconds = 0.0
+        self.reasoning_seconds = reasoning_seconds
 
     def apply(self, event: StreamEvent) -> None:
         """Take one event of the parser; the generation's own start and end are not this class's business."""
@@ -61,6 +65,11 @@ class Recorder:
                 self._run.append_text(event.index, event.text)
             case MessageFinished():
                 self._finish(event)
+
+    def resume(self) -> None:
+        """The model begins to write: what is open already was open before."""
+        if self._messages:
+            self._messages[-1].began = self._clock()
 
     def drafts(self) -> list[MessageDraft]:
         """Every message of the reply as it stands now, oldest first."""
@@ -87,7 +96,6 @@ class Recorder:
         )
 
     def _finish(self, event: MessageFinished) -> None:
-        self._tokens.count(event)
         growing = self._messages[event.index]
         shown = "".join(growing.parts)
         growing.parts.clear()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +22,8 @@ from inference.types import (
     Channel,
     FinishReason,
     GenerationRequest,
+    MessageFinished,
+    StreamEvent,
     Timings,
     TokensFinished,
     TokensGenerated,
@@ -57,15 +61,41 @@ class Outcome:
     error_code: str | None = None
 
 
-class Reply:
-    """The state of one running generation; ``tokens`` counts what all of them write."""
+@dataclass(frozen=True, slots=True)
+class Primed:
+    """What a reply begins with that goes on with another one: its ids, and how long that one reasoned."""
 
-    def __init__(self, run: Run, generation: GenerationRecord, store: Store, tokens: ChannelTokens) -> None:
+    ids: tuple[int, ...] = ()
+    reasoning_seconds: float = 0.0
+
+
+NOTHING_PRIMED = Primed()
+
+
+class Reply:
+    """The state of one running generation; ``tokens`` counts what all of them write.
+
+    The ``primed`` ids are part of the reply's text and output, and of the engine's prompt; what is counted is
+    only what the model adds.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        generation: GenerationRecord,
+        store: Store,
+        tokens: ChannelTokens,
+        primed: Primed = NOTHING_PRIMED,
+    ) -> None:
         self._run = run
         self._generation = generation
         self._store = store
-        self._recorder = Recorder(run, tokens)
-        self._output_ids: list[int] = []
+        self._tokens = tokens
+        self._primed = primed
+        self._recorder = Recorder(run, primed.reasoning_seconds)
+        self._output_ids = list(primed.ids)
+        self._counted: Counter[Channel] = Counter()
+        self._written: Counter[Channel] = Counter()
         self._changed = asyncio.Event()
 
     async def generate(self, engine: Engine, parser: StreamParser, request: GenerationRequest) -> Outcome:
@@ -121,6 +151,7 @@ class Reply:
         )
 
     async def _consume(self, engine: Engine, parser: StreamParser, request: GenerationRequest) -> Outcome:
+        self._take_over(parser)
         try:
             tokens = engine.submit(request)
         except RequestRefused as refusal:
@@ -135,13 +166,32 @@ class Reply:
                 case TokensStarted():
                     await self._started(event, len(request.prompt_ids))
                 case TokensGenerated():
+                    if len(self._output_ids) == len(self._primed.ids):
+                        self._recorder.resume()
                     self._output_ids.extend(event.token_ids)
-                    for text_event in parser.feed(event.token_ids):
-                        self._recorder.apply(text_event)
+                    self._apply(parser.feed(event.token_ids), parser)
                     self._changed.set()
                 case TokensFinished():
                     return self._finished(event, parser)
         raise RuntimeError("the engine's stream ended without its last event")
+
+    def _take_over(self, parser: StreamParser) -> None:
+        """Show the text that the reply begins with, at once."""
+        for event in parser.feed(self._primed.ids):
+            self._recorder.apply(event)
+        self._counted.update(parser.channel_tokens)
+        if self._primed.ids:
+            self._changed.set()
+
+    def _apply(self, events: Sequence[StreamEvent], parser: StreamParser) -> None:
+        """Record what came, and count the tokens once a message is over."""
+        for event in events:
+            self._recorder.apply(event)
+        if any(isinstance(event, MessageFinished) for event in events):
+            new = Counter(parser.channel_tokens) - self._counted
+            self._tokens.add(new)
+            self._counted += new
+            self._written += new
 
     async def _started(self, event: TokensStarted, prompt_tokens: int) -> None:
         self._generation = dataclasses.replace(
@@ -168,15 +218,13 @@ class Reply:
             log.warning("generation %s could not be marked as running: %s", self._generation.id, error.code)
 
     def _finished(self, event: TokensFinished, parser: StreamParser) -> Outcome:
-        for text_event in parser.finish(event.finish_reason):
-            self._recorder.apply(text_event)
+        self._apply(parser.finish(event.finish_reason), parser)
         reason = parser.finish_reason(event.finish_reason)
-        written = parser.channel_tokens
         usage = dataclasses.replace(
             event.usage,
-            reasoning=written[Channel.ANALYSIS],
-            commentary=written[Channel.COMMENTARY],
-            final=written[Channel.FINAL],
+            reasoning=self._written[Channel.ANALYSIS],
+            commentary=self._written[Channel.COMMENTARY],
+            final=self._written[Channel.FINAL],
         )
         return Outcome(STATUS[reason], reason, usage, event.timings, event.error, event.error_code)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from playground.errors import PlaygroundError
 
 TITLE_CHARS = 60
+SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+|[\r\n]+")
+GREETING = re.compile(
+    r"^(?:(?:hi|hello|hey|hallo|hola|salut|bonjour|ciao|good (?:morning|afternoon|evening))"
+    r"(?: (?:there|all|everyone|again|chatgpt))?\b[\s,.!:;–-]*)+",
+    re.IGNORECASE,
+)
 
 
 def check_message(text: str, limit: int) -> str:
@@ -51,12 +58,39 @@ def check_unicode(text: str, param: str, noun: str) -> None:
         )
 
 
+def check_line(text: str, param: str, noun: str) -> str:
+    """The text as one line. Raises PlaygroundError when it shows nothing or holds a broken character."""
+    check_unicode(text, param, noun)
+    if not any(map(is_visible, text)):
+        raise PlaygroundError("invalid_parameter", f"A {noun} needs at least one letter.", param=param)
+    return " ".join(text.split())
+
+
 def title_from(text: str) -> str:
     """The first line that says something, white space joined, at most 60 characters."""
     line = next((line for line in text.splitlines() if line.strip()), text)
-    title = " ".join(line.split())
+    return shortened(" ".join(line.split()))
+
+
+def title_without_greeting(text: str) -> str:
+    """A title by rule: the first sentence that is more than a greeting, without the point at its end."""
+    sentences = [" ".join(part.split()) for part in SENTENCE_END.split(text)]
+    sentences = [sentence for sentence in sentences if any(map(str.isalnum, sentence))]
+    for sentence in sentences:
+        rest = GREETING.sub("", sentence, count=1)
+        if any(map(str.isalnum, rest)):
+            return shortened(_begun_large(rest).rstrip(".,;:!…-– ") or rest)
+    return title_from(text).rstrip(".,;:!")
+
+
+def shortened(title: str) -> str:
+    """At most 60 characters, cut between words where that is possible."""
     if len(title) <= TITLE_CHARS:
         return title
     head = title[: TITLE_CHARS - 1]
     at_word = head.rsplit(" ", 1)[0] if " " in head[TITLE_CHARS // 2 :] else head
     return at_word.rstrip() + "…"
+
+
+def _begun_large(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

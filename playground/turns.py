@@ -1,17 +1,17 @@
 """The use case: one turn = check, save the question, generate, save the answer.
 
 ``TurnService.start`` returns once the user's message and a queued generation are committed: that is the
-acknowledgement. The reply itself is a task of the server, which no reader's coming or going stops.
+acknowledgement. The reply itself is a task of the server, which no reader's coming or going stops. What
+comes before the commit is the business of ``preparation``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-import datetime
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -19,22 +19,17 @@ from starlette.concurrency import run_in_threadpool
 from inference.engine import Engine
 from inference.errors import EngineUnavailable
 from inference.harmony import HarmonyCodec
-from inference.types import (
-    GenerationRequest,
-    Message,
-    ModelStatus,
-    Prompt,
-    ReasoningEffort,
-    Role,
-    SamplingParams,
-)
+from inference.types import GenerationRequest
 from playground import views
+from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRequest, check_request
 from playground.recorder import ChannelTokens
-from playground.reply import Outcome, Reply
+from playground.reply import Outcome, Primed, Reply
 from playground.runs import Run, RunRegistry
-from playground.text import check_message, title_from
-from storage.errors import NotFound, StorageError
-from storage.records import GenerationRecord, GenerationStatus, TurnRecord
+from playground.temporary import Stores
+from playground.titles import Titles
+from playground.waiting import Lines
+from storage.errors import Conflict, NotFound, StorageError
+from storage.records import GenerationRecord, GenerationStatus, MessageRecord, TurnRecord
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -44,42 +39,25 @@ FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class TurnLimits:
-    """Bounds of a turn: characters of a message, and tokens of a reply that names no limit of its own."""
-
-    message_chars: int
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """What a person asks for. No conversation: a new one. No parent: continue at the current leaf."""
-
-    text: str
-    conversation_id: str | None = None
-    parent_id: str | None = None
-    effort: ReasoningEffort = ReasoningEffort.MEDIUM
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int | None = None
-    max_tokens: int | None = None
-    client_id: str | None = None
-
-
 class TurnService:
     """Starts, watches over and stops turns. Belongs to one event loop."""
 
     def __init__(
-        self, store: Store, engine: Engine, codec: HarmonyCodec, runs: RunRegistry, limits: TurnLimits
+        self, stores: Stores, engine: Engine, codec: HarmonyCodec, runs: RunRegistry, limits: TurnLimits
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._engine = engine
         self._codec = codec
+        self._preparation = Preparation(engine, codec, limits)
         self.runs = runs
         self.limits = limits
         self.tokens = ChannelTokens()
+        self.titles = Titles(engine, codec, runs)
+        self._lines = Lines()
+        self._deleting: set[tuple[str, str]] = set()
+        self._starting: dict[tuple[str, str], asyncio.Task[TurnRecord]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
+        self._titling: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
 
     @property
@@ -88,17 +66,30 @@ class TurnService:
         return len(self._tasks)
 
     async def start(self, owner_id: str, request: TurnRequest) -> TurnRecord:
-        """Check, save and begin one turn.
+        """Check, save and begin one turn; with ``wait`` once the conversation has answered.
 
         Raises:
-            PlaygroundError: the text cannot be taken.
+            PlaygroundError: the request cannot be taken.
             RequestRefused: the engine would not take the prompt. Nothing was saved.
             StorageError: the conversation is not there, still answers, or cannot be saved.
         """
-        text = check_message(request.text, self.limits.message_chars)
-        request = dataclasses.replace(request, text=text)
+        check_request(request, self.limits)
         # A reader that leaves now must not part the acknowledgement from the run.
-        return await asyncio.shield(self._spawn(self._start(owner_id, request)))
+        turn = await asyncio.shield(self._task_of(owner_id, request))
+        store = self._stores.of(turn.conversation.id)
+        return dataclasses.replace(
+            turn, user_message=await run_in_threadpool(_in_tree, store, owner_id, turn)
+        )
+
+    def _task_of(self, owner_id: str, request: TurnRequest) -> asyncio.Task[TurnRecord]:
+        """What starts this turn; the same request that comes twice gets the same task."""
+        if request.client_id is None:
+            return self._spawn(self._start(owner_id, request))
+        key = (owner_id, request.client_id)
+        if key not in self._starting:
+            self._starting[key] = self._spawn(self._start(owner_id, request))
+            self._starting[key].add_done_callback(lambda _: self._starting.pop(key, None))
+        return self._starting[key]
 
     async def cancel(self, owner_id: str, generation_id: str) -> tuple[GenerationRecord, bool]:
         """Ask the owner's run to stop; its text is kept. Returns the generation and whether it was running.
@@ -106,24 +97,44 @@ class TurnService:
         Raises:
             NotFound: there is no such generation of this owner.
         """
-        generation = await run_in_threadpool(self._store.get_generation, owner_id, generation_id)
+        store = self._stores.of(generation_id)
+        generation = await run_in_threadpool(store.get_generation, owner_id, generation_id)
         run = self.runs.get(owner_id, generation_id)
         if run is None or run.finished:
             return generation, False
         await self._stop(run)
         return generation, True
 
-    async def stop_conversation(self, owner_id: str, conversation_id: str) -> None:
-        """Stop the conversation's open run, if it has one, and wait until it has ended."""
-        for run in self.runs.find_open(
-            lambda run: run.owner_id == owner_id and run.conversation_id == conversation_id
-        ):
-            await self._stop(run)
-            await run.done.wait()
+    async def delete_conversation(self, owner_id: str, conversation_id: str) -> None:
+        """Stop the conversation's open run, if it has one, and delete it once that has ended.
+
+        Raises:
+            NotFound: there is no such conversation of this owner.
+        """
+        store = self._stores.of(conversation_id)
+        await run_in_threadpool(store.get_conversation, owner_id, conversation_id)
+        key = (owner_id, conversation_id)
+        self._deleting.add(key)
+        try:
+            await self._stop_all(*key)
+            await run_in_threadpool(store.delete_conversation, owner_id, conversation_id)
+            await self._stop_all(*key)  # one that was being begun meanwhile
+        finally:
+            self._deleting.discard(key)
+        self.runs.forget_conversation(*key)
+
+    async def expire_temporary(self) -> None:
+        """Remove the temporary chats whose time is over, with the replies that run there."""
+        for chat in self._stores.due():
+            with contextlib.suppress(NotFound):  # deleted by hand before
+                await self.delete_conversation(chat.owner_id, chat.conversation_id)
+            self._stores.forget(chat)
 
     async def close(self) -> None:
         """End every run as interrupted, with its text saved; then forget all of them."""
         self._closing.set()
+        for task in self._titling:
+            task.cancel()
         for run in self.runs.find_open(lambda run: not run.finished):
             await self._stop(run)
         if self._tasks:
@@ -132,94 +143,96 @@ class TurnService:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        if self._titling:
+            await asyncio.wait(self._titling)
         self.runs.close()
 
     async def _start(self, owner_id: str, request: TurnRequest) -> TurnRecord:
-        if self._closing.is_set():
-            raise EngineUnavailable("The server is stopping. Try again in a moment.")
-        if request.client_id is not None:
-            # Before all checks: what was taken once stays taken, whatever has become of the model since.
-            earlier = await run_in_threadpool(self._store.find_turn, owner_id, request.client_id)
-            if earlier is not None:
+        self._check_open()
+        if request.conversation_id is None:
+            store = self._stores.kept
+            if request.temporary:
+                store = await run_in_threadpool(self._stores.in_memory, owner_id)
+            return await self._earlier(store, owner_id, request) or await self._begin(
+                store, owner_id, request
+            )
+        store = self._stores.of(request.conversation_id)
+        key = (owner_id, request.conversation_id)
+        try:
+            ticket = self._lines.join(key, patient=request.wait)
+        except Conflict:
+            if earlier := await self._earlier(store, owner_id, request):
                 return earlier
-        model = self._model()
-        prompt, leaf_id = await run_in_threadpool(self._prompt, owner_id, request)
-        prompt_ids = tuple(await run_in_threadpool(self._codec.render, prompt))
-        sampling = SamplingParams(
-            temperature=request.temperature,
-            top_p=request.top_p,
-            max_tokens=self._max_tokens(request, model, len(prompt_ids)),
-            seed=request.seed,
-            stop_token_ids=self._codec.STOP_TOKEN_IDS,
-        )
-        self._engine.check(len(prompt_ids), sampling)
-        turn = await run_in_threadpool(
-            self._store.begin_turn,
-            owner_id,
-            conversation_id=request.conversation_id,
-            parent_id=request.parent_id,
-            expected_leaf_id=leaf_id,
-            text=request.text,
-            title=title_from(request.text),
-            effort=request.effort,
-            sampling=sampling,
-            model=model.name,
-            prompt_ids=prompt_ids,
-            client_id=request.client_id,
-        )
+            raise
+        try:
+            # Before all checks: what was taken once stays taken, whatever has become of the model since.
+            if earlier := await self._earlier(store, owner_id, request):
+                return earlier
+            await ticket.turn()
+            while request.wait and (open_runs := self._open_runs(*key)):
+                await open_runs[0].done.wait()
+            return await self._begin(store, owner_id, request)
+        finally:
+            ticket.leave()
+
+    async def _earlier(self, store: Store, owner_id: str, request: TurnRequest) -> TurnRecord | None:
+        """What the same request began before."""
+        if request.client_id is None:
+            return None
+        return await run_in_threadpool(store.find_turn, owner_id, request.client_id)
+
+    async def _begin(self, store: Store, owner_id: str, request: TurnRequest) -> TurnRecord:
+        prepared = await run_in_threadpool(self._prepare, store, owner_id, request)
+        self._check_open()
+        if (owner_id, request.conversation_id) in self._deleting:
+            raise NotFound
+        turn = await run_in_threadpool(prepared.begin, store, owner_id)
+        self._stores.use(owner_id, turn.conversation.id)
         if not turn.existing:
             generation = turn.generation
             run = self.runs.open(owner_id, generation.id, generation.conversation_id)
-            self._spawn(self._generate(run, generation, prompt_ids, sampling))
+            self._spawn(self._generate(run, store, turn, prepared))
         return turn
 
-    def _prompt(self, owner_id: str, request: TurnRequest) -> tuple[Prompt, str | None]:
-        """What the model reads, from the database alone, and the leaf that it was read at."""
-        instructions: str | None = None
-        leaf_id: str | None = None
-        messages: list[Message] = []
-        if request.conversation_id is not None:
-            conversation = self._store.get_conversation(owner_id, request.conversation_id)
-            instructions, leaf_id = conversation.instructions, conversation.leaf_id
-            path = self._store.path(owner_id, conversation.id, leaf_id=request.parent_id or leaf_id)
-            messages = [record.message for record in path]
-        messages.append(Message(Role.USER, request.text))
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        prompt = Prompt(messages, request.effort, instructions or None, current_date=today)
-        return prompt, leaf_id
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise EngineUnavailable("The server is stopping. Try again in a moment.")
 
-    def _model(self) -> ModelStatus:
-        """What answers now; without one the engine says in its own words why not."""
-        health = self._engine.health()
-        if health.active is None or not health.alive:
-            self._engine.check(1, SamplingParams(max_tokens=1))
-            raise EngineUnavailable("The model is not ready yet. Try again in a moment.")
-        return health.active
+    def _prepare(self, store: Store, owner_id: str, request: TurnRequest) -> PreparedTurn:
+        preferences = self._stores.kept.get_preferences(owner_id)
+        return self._preparation.prepare(store, owner_id, preferences, request)
 
-    def _max_tokens(self, request: TurnRequest, model: ModelStatus, prompt_tokens: int) -> int:
-        """The limit asked for, or what the context still holds up to the default."""
-        if request.max_tokens is not None:
-            return request.max_tokens
-        room = (model.context_length or self.limits.max_tokens + prompt_tokens) - prompt_tokens
-        return max(1, min(self.limits.max_tokens, room))
+    async def _stop_all(self, owner_id: str, conversation_id: str) -> None:
+        for run in self._open_runs(owner_id, conversation_id):
+            await self._stop(run)
+            await run.done.wait()
 
-    async def _generate(
-        self,
-        run: Run,
-        generation: GenerationRecord,
-        prompt_ids: tuple[int, ...],
-        sampling: SamplingParams,
-    ) -> None:
-        """The whole life of one run; always ends with the ``finish`` event."""
-        request = GenerationRequest(
-            generation.id, prompt_ids, sampling, user_key=run.owner_id, model=generation.model
+    def _open_runs(self, owner_id: str, conversation_id: str) -> list[Run]:
+        return self.runs.find_open(
+            lambda run: (
+                not run.finished and (run.owner_id, run.conversation_id) == (owner_id, conversation_id)
+            )
         )
-        reply = Reply(run, generation, self._store, self.tokens)
+
+    async def _generate(self, run: Run, store: Store, turn: TurnRecord, prepared: PreparedTurn) -> None:
+        """The whole life of one run; always ends with the ``finish`` event."""
+        generation = turn.generation
+        request = GenerationRequest(
+            generation.id,
+            prepared.prompt.ids + prepared.primed_ids,
+            prepared.sampling,
+            user_key=run.owner_id,
+            model=generation.model,
+        )
+        primed = Primed(prepared.primed_ids, prepared.reasoning_seconds)
+        reply = Reply(run, generation, store, self.tokens, primed)
         outcome = await reply.generate(self._engine, self._codec.parser(), request)
         if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)
+        saved = False
         try:
             record = await run_in_threadpool(reply.save_end, outcome)
+            saved = True
         except NotFound:  # the conversation was deleted meanwhile
             record = reply.unsaved(outcome)
         except StorageError as error:
@@ -227,8 +240,13 @@ class TurnService:
             record = dataclasses.replace(reply.unsaved(outcome), error=str(error), error_code=error.code)
             if not self._closing.is_set():
                 self._spawn(self._save_later(reply, outcome))
+        self._stores.use(run.owner_id, run.conversation_id)
         run.finish(views.generation(record))
         self.runs.keep_finished(run)
+        if saved and not self._closing.is_set() and self.titles.wanted(turn, record):
+            task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
+            self._titling.add(task)
+            task.add_done_callback(self._titling.discard)
 
     async def _save_later(self, reply: Reply, outcome: Outcome) -> None:
         """Try again until the end of a reply is saved; otherwise its conversation would stay locked.
@@ -262,3 +280,10 @@ class TurnService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _in_tree(store: Store, owner_id: str, turn: TurnRecord) -> MessageRecord:
+    """The question with its siblings and replies."""
+    with contextlib.suppress(NotFound):  # deleted meanwhile
+        return store.path(owner_id, turn.conversation.id, leaf_id=turn.user_message.id)[-1]
+    return turn.user_message

@@ -6,8 +6,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from inference.types import EngineHealth, ModelStatus
-from storage.records import ConversationRecord, GenerationRecord, MessageRecord, Preferences
+from inference.types import EngineHealth, ModelStatus, Role
+from playground.temporary import is_temporary
+from storage.records import (
+    ChatSettings,
+    ConversationRecord,
+    GenerationRecord,
+    MessageRecord,
+    Preferences,
+    PresetRecord,
+)
 
 Json = dict[str, Any]
 
@@ -17,16 +25,21 @@ def conversation(record: ConversationRecord) -> Json:
     return {
         "id": record.id,
         "title": record.title,
+        "title_by_hand": record.title_by_hand,
         "created_at": _time(record.created_at),
         "updated_at": _time(record.updated_at),
-        "instructions": record.instructions,
+        "pinned": record.pinned,
+        "archived": record.archived,
+        "temporary": is_temporary(record.id),
+        "settings": settings(record.settings),
         "running_generation_id": record.running_generation_id,
+        "sequence": record.sequence,
     }
 
 
-def message(record: MessageRecord) -> Json:
-    """One harmony message."""
-    return {
+def message(record: MessageRecord, *, light: bool = False) -> Json:
+    """One harmony message; a light one goes without its text."""
+    view: Json = {
         "id": record.id,
         "parent_id": record.parent_id,
         "generation_id": record.generation_id,
@@ -34,12 +47,16 @@ def message(record: MessageRecord) -> Json:
         "channel": record.channel,
         "recipient": record.recipient,
         "name": record.name,
-        "content": record.content,
+        "content": None if light else record.content,
+        "content_chars": len(record.content),
         "complete": record.complete,
         "recovered": record.recovered,
         "token_count": record.token_count,
         "created_at": _time(record.created_at),
     }
+    if record.role is Role.USER:
+        view |= {"siblings": record.siblings, "replies": record.replies, "reply": record.reply}
+    return view
 
 
 def generation(record: GenerationRecord) -> Json:
@@ -56,6 +73,11 @@ def generation(record: GenerationRecord) -> Json:
         "max_tokens": record.max_tokens,
         "model": record.model,
         "revision": record.revision,
+        "continues": record.continues_id,
+        "mode": record.mode,
+        "primed_tokens": record.primed_tokens,
+        "dropped": {"reasoning": record.dropped_reasoning, "turns": record.dropped_turns},
+        "context_length": record.context_length,
         "finish_reason": record.finish_reason,
         "error": record.error,
         "error_code": record.error_code,
@@ -66,9 +88,24 @@ def generation(record: GenerationRecord) -> Json:
     }
 
 
+def settings(record: ChatSettings) -> Json:
+    """How replies are made, as far as it is set; null is not set."""
+    return asdict(record)
+
+
+def preset(record: PresetRecord) -> Json:
+    """Settings under a name."""
+    return {"id": record.id, "name": record.name, "settings": settings(record.settings)}
+
+
 def preferences(record: Preferences) -> Json:
     """What the user set in the page."""
-    return {"effort": record.effort, "show_reasoning": record.show_reasoning, "theme": record.theme}
+    return {
+        "effort": record.effort,
+        "show_reasoning": record.show_reasoning,
+        "theme": record.theme,
+        "settings": settings(record.settings),
+    }
 
 
 def model(health: EngineHealth) -> Json:

@@ -16,9 +16,22 @@ from starlette.types import Scope
 
 from inference.engine import Engine
 from inference.harmony import HarmonyCodec
-from playground import errors
+from playground import errors, share_page
 from playground.accounts.identity import IdentityMiddleware
-from playground.api import conversations, generations, metrics, models, page, turns
+from playground.api import (
+    conversations,
+    generations,
+    metrics,
+    models,
+    page,
+    presets,
+    search,
+    shares,
+    transfer,
+    turns,
+)
+from playground.housekeeping import tidy_regularly
+from playground.preparation import TurnLimits
 from playground.runs import RunRegistry
 from playground.security import (
     BodyLimits,
@@ -29,7 +42,8 @@ from playground.security import (
     Surface,
 )
 from playground.settings import Settings
-from playground.turns import TurnLimits, TurnService
+from playground.temporary import Stores
+from playground.turns import TurnService
 from storage.store import Store
 
 STATIC_FOLDER = Path(__file__).resolve().parent.parent / "static"
@@ -54,17 +68,21 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     closes the engine and the store.
     """
     limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default)
-    service = TurnService(store, engine, codec, RunRegistry(), limits)
+    stores = Stores(store)
+    service = TurnService(stores, engine, codec, RunRegistry(), limits)
     page_served = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(tidy_regularly(stores, service))
         try:
             yield
         finally:
+            tidying.cancel()
+            await asyncio.wait({tidying})
             await service.close()
             await engine.close()
-            await asyncio.to_thread(store.close)
+            await asyncio.to_thread(stores.close)
 
     app = FastAPI(
         title="gpt-oss Playground",
@@ -75,16 +93,19 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     )
     app.state.settings = settings
     app.state.store = store
+    app.state.stores = stores
+    app.state.codec = codec
     app.state.engine = engine
     app.state.turns = service
     app.state.page_served = page_served
     errors.install(app)
     app.include_router(page.health_router)
     app.include_router(metrics.router)
+    app.include_router(share_page.router)
     app.add_api_route("/favicon.ico", _favicon, methods=["GET"])
     # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
     api = APIRouter(redirect_slashes=False)
-    for module in (page, models, conversations, turns, generations):
+    for module in (page, models, conversations, turns, generations, presets, search, shares, transfer):
         api.include_router(module.router)
     app.mount("/api", api)
     # Gradio's page asks for a few files of its own under /static.

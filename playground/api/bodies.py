@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -17,10 +17,14 @@ from pydantic import (
 
 from inference.types import ReasoningEffort
 from playground.errors import PlaygroundError
-from storage.records import Theme
+from playground.preparation import TurnRequest
+from playground.text import check_line, check_unicode
+from storage.records import ChatSettings, ReplyMode, Theme, WhenFull
 
 TITLE_CHARS = 200
+NAME_CHARS = 100
 INSTRUCTIONS_CHARS = 32_000
+IDENTITY_CHARS = 500
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -33,6 +37,12 @@ def _effort(value: object) -> object:
 Id = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Effort = Annotated[ReasoningEffort, BeforeValidator(_effort)]
 Number = StrictFloat | StrictInt
+Temperature = Annotated[Number, Field(ge=0, le=2)]
+TopP = Annotated[Number, Field(gt=0, le=1)]
+Seed = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
+MaxTokens = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+Title = Annotated[StrictStr, Field(max_length=TITLE_CHARS)]
+Name = Annotated[StrictStr, Field(max_length=NAME_CHARS)]
 
 
 class Body(BaseModel):
@@ -41,25 +51,118 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
+class SettingsBody(Body):
+    """ChatSettings, or a change of them: what is left out stays as it is, null resets it."""
+
+    instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
+    model_identity: Annotated[StrictStr, Field(max_length=IDENTITY_CHARS)] | None = None
+    effort: Effort | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    max_tokens: MaxTokens | None = None
+    seed: Seed | None = None
+    show_reasoning: StrictBool | None = None
+    when_full: WhenFull | None = None
+
+    def change(self) -> dict[str, Any]:
+        """The given fields as ``ChatSettings`` holds them: blank texts are not set.
+
+        Raises:
+            PlaygroundError: a text holds a broken character.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        for name in ("temperature", "top_p"):
+            if given.get(name) is not None:
+                given[name] = float(given[name])
+        for name in ("instructions", "model_identity"):
+            if given.get(name) is not None:
+                check_unicode(given[name], name, "text")
+                given[name] = given[name] if given[name].strip() else None
+        if given.get("model_identity") is not None:
+            given["model_identity"] = " ".join(given["model_identity"].split())
+        return given
+
+    def settings(self) -> ChatSettings:
+        """The whole, where what is left out is not set."""
+        return ChatSettings(**self.change())
+
+
 class TurnBody(Body):
     """``POST /api/turns``."""
 
-    text: StrictStr
+    text: StrictStr | None = None
     conversation_id: Id | None = None
     parent_id: Id | None = None
-    effort: Effort = ReasoningEffort.MEDIUM
-    temperature: Annotated[Number, Field(ge=0, le=2)] = 1.0
-    top_p: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    seed: Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)] | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    edit_of: Id | None = None
+    regenerate: Id | None = None
+    continue_of: Id | None = None
+    mode: ReplyMode | None = None
+    temporary: StrictBool = False
+    wait: StrictBool = False
+    effort: Effort | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    seed: Seed | None = None
+    max_tokens: MaxTokens | None = None
+    settings: SettingsBody | None = None
     client_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
+
+    def request(self) -> TurnRequest:
+        """The same as the service takes it."""
+        return TurnRequest(
+            text=self.text,
+            conversation_id=self.conversation_id,
+            parent_id=self.parent_id,
+            edit_of=self.edit_of,
+            regenerate=self.regenerate,
+            continue_of=self.continue_of,
+            mode=self.mode,
+            temporary=self.temporary,
+            wait=self.wait,
+            settings=ChatSettings(
+                effort=self.effort,
+                temperature=None if self.temperature is None else float(self.temperature),
+                top_p=None if self.top_p is None else float(self.top_p),
+                max_tokens=self.max_tokens,
+                seed=self.seed,
+            ),
+            conversation_settings=None if self.settings is None else self.settings.settings(),
+            client_id=self.client_id,
+        )
 
 
 class ConversationBody(Body):
     """``PATCH /api/conversations/{id}``; what is left out or null stays as it is."""
 
-    title: Annotated[StrictStr, Field(max_length=TITLE_CHARS)] | None = None
-    instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
+    title: Title | None = None
+    pinned: StrictBool | None = None
+    archived: StrictBool | None = None
+    settings: SettingsBody | None = None
+
+    def checked_title(self) -> str | None:
+        """The title as one line. Raises PlaygroundError when nothing of it can be seen."""
+        return None if self.title is None else check_line(self.title, "title", "title")
+
+
+class SelectBody(Body):
+    """``POST /api/conversations/{id}/select``; exactly one of the two."""
+
+    message_id: Id | None = None
+    generation_id: Id | None = None
+
+
+class PresetBody(Body):
+    """``POST /api/presets``."""
+
+    name: Name
+    settings: SettingsBody
+
+
+class PresetChangeBody(Body):
+    """``PATCH /api/presets/{id}``; what is left out or null stays, ``settings`` is the new whole."""
+
+    name: Name | None = None
+    settings: SettingsBody | None = None
 
 
 class ModelBody(Body):
@@ -75,3 +178,4 @@ class PreferencesBody(Body):
     effort: Effort | None = None
     show_reasoning: StrictBool | None = None
     theme: Theme | None = None
+    settings: SettingsBody | None = None

@@ -1,71 +1,109 @@
-"""Conversations: list, read, change, delete."""
+"""Conversations: list, what changed, read, choose a branch, change, delete and undo that."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from starlette.concurrency import run_in_threadpool
 
 from playground import views
 from playground.accounts.identity import CurrentOwner
-from playground.api.bodies import ConversationBody
-from playground.api.dependencies import StoreDep, TurnsDep
+from playground.api.bodies import LARGEST_INTEGER, ConversationBody, SelectBody
+from playground.api.dependencies import EngineDep, NamedStore, StoreDep, StoresDep, TurnsDep
+from playground.chat_settings import changed
 from playground.errors import PlaygroundError
-from playground.text import check_unicode
+from playground.shown import shown
 
-router = APIRouter(prefix="/conversations")
+router = APIRouter()
 
 
-@router.get("")
+@router.get("/conversations")
 def list_conversations(
     owner: CurrentOwner,
     store: StoreDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
+    archived: bool = False,
 ) -> views.Json:
-    """One page, newest first."""
-    records, following = store.list_conversations(owner, limit=limit, cursor=cursor or None)
+    """One page: the pinned ones first, of both the newest first."""
+    records, following = store.list_conversations(
+        owner, limit=limit, cursor=cursor or None, archived=archived
+    )
     return {"items": [views.conversation(record) for record in records], "next_cursor": following}
 
 
-@router.get("/{conversation_id}")
-def get_conversation(conversation_id: str, owner: CurrentOwner, store: StoreDep) -> views.Json:
-    """The path to the current leaf, with the generations that made it."""
-    conversation = store.get_conversation(owner, conversation_id)
-    messages = store.path(owner, conversation_id)
-    asked = {message.id for message in messages}
-    generations = store.conversation_generations(owner, conversation_id)
+@router.get("/changes")
+def list_changes(
+    owner: CurrentOwner,
+    store: StoreDep,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_INTEGER)] = None,
+) -> views.Json:
+    """What changed in the list since change number ``after``; without it only the number of the newest."""
+    changes = store.changes(owner, after)
     return {
-        "conversation": views.conversation(conversation),
-        "messages": [views.message(record) for record in messages],
-        "generations": [views.generation(each) for each in generations if each.user_message_id in asked],
+        "sequence": changes.sequence,
+        "items": [views.conversation(record) for record in changes.conversations],
+        "removed": changes.removed,
+        "complete": changes.complete,
     }
 
 
-@router.patch("/{conversation_id}")
-def change_conversation(
-    conversation_id: str, body: ConversationBody, owner: CurrentOwner, store: StoreDep
+@router.get("/conversations/{conversation_id}")
+def get_conversation(
+    conversation_id: str, owner: CurrentOwner, store: NamedStore, stores: StoresDep, engine: EngineDep
 ) -> views.Json:
-    """Rename, or change the instructions; empty instructions remove them."""
-    title = body.title
+    """The path to the current leaf, with the generations that made it."""
+    view = shown(store, owner, conversation_id, engine.health())
+    stores.use(owner, conversation_id)
+    return view
+
+
+@router.post("/conversations/{conversation_id}/select")
+def select_branch(
+    conversation_id: str,
+    body: SelectBody,
+    owner: CurrentOwner,
+    store: NamedStore,
+    stores: StoresDep,
+    engine: EngineDep,
+) -> views.Json:
+    """Show the branch that has this message or this reply, as it was left."""
+    if (body.message_id is None) == (body.generation_id is None):
+        sentence = "Name either a message or a reply."
+        raise PlaygroundError("invalid_parameter", sentence, param="message_id")
+    store.select_branch(owner, conversation_id, message_id=body.message_id, generation_id=body.generation_id)
+    stores.use(owner, conversation_id)
+    return shown(store, owner, conversation_id, engine.health())
+
+
+@router.patch("/conversations/{conversation_id}")
+def change_conversation(
+    conversation_id: str, body: ConversationBody, owner: CurrentOwner, store: NamedStore, turns: TurnsDep
+) -> views.Json:
+    """Rename, pin, archive, or change settings."""
+    title = body.checked_title()
+    change = {} if body.settings is None else body.settings.change()
+    record = store.get_conversation(owner, conversation_id)
     if title is not None:
-        check_unicode(title, "title", "title")
-        title = " ".join(title.split())
-        if not title:
-            raise PlaygroundError("invalid_parameter", "A title needs at least one letter.", param="title")
-    if body.instructions is not None:
-        check_unicode(body.instructions, "instructions", "text")
-    record = store.update_conversation(owner, conversation_id, title=title, instructions=body.instructions)
-    return {"conversation": views.conversation(record)}
+        turns.titles.rename(store, owner, conversation_id, title)
+    if change or body.pinned is not None or body.archived is not None:
+        store.update_conversation(
+            owner,
+            conversation_id,
+            pinned=body.pinned,
+            archived=body.archived,
+            settings=changed(record.settings, change) if change else None,
+        )
+    return {"conversation": views.conversation(store.get_conversation(owner, conversation_id))}
 
 
-@router.delete("/{conversation_id}", status_code=204)
-async def delete_conversation(
-    conversation_id: str, owner: CurrentOwner, store: StoreDep, turns: TurnsDep
-) -> None:
-    """Delete it with all its messages; a reply in progress is stopped first."""
-    await run_in_threadpool(store.get_conversation, owner, conversation_id)
-    await turns.stop_conversation(owner, conversation_id)
-    await run_in_threadpool(store.delete_conversation, owner, conversation_id)
-    turns.runs.forget_conversation(owner, conversation_id)
+@router.delete("/conversations/{conversation_id}", status_code=204)
+async def delete_conversation(conversation_id: str, owner: CurrentOwner, turns: TurnsDep) -> None:
+    """Hide it at once; a reply in progress is stopped first. A minute later it is gone for good."""
+    await turns.delete_conversation(owner, conversation_id)
+
+
+@router.post("/conversations/{conversation_id}/restore")
+def restore_conversation(conversation_id: str, owner: CurrentOwner, store: NamedStore) -> views.Json:
+    """Undo a delete of the last minute."""
+    return {"conversation": views.conversation(store.restore_conversation(owner, conversation_id))}

@@ -7,13 +7,29 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from inference.engine import Engine
+from inference.harmony import HarmonyCodec
 from playground.settings import Settings
+from playground.temporary import Stores
 from playground.turns import TurnService
 from storage.store import Store
 
 
 def _store(request: Request) -> Store:
     return cast(Store, request.app.state.store)
+
+
+def _stores(request: Request) -> Stores:
+    return cast(Stores, request.app.state.stores)
+
+
+def _named_store(request: Request) -> Store:
+    """The store that has what the address names."""
+    named = request.path_params
+    return _stores(request).of(named.get("conversation_id") or named.get("generation_id"))
+
+
+def _codec(request: Request) -> HarmonyCodec:
+    return cast(HarmonyCodec, request.app.state.codec)
 
 
 def _engine(request: Request) -> Engine:
@@ -29,6 +45,11 @@ def _settings(request: Request) -> Settings:
 
 
 StoreDep = Annotated[Store, Depends(_store)]
+"""The store that lasts."""
+StoresDep = Annotated[Stores, Depends(_stores)]
+NamedStore = Annotated[Store, Depends(_named_store)]
+"""The store of the conversation or reply in the address, which may be a temporary one."""
+CodecDep = Annotated[HarmonyCodec, Depends(_codec)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 TurnsDep = Annotated[TurnService, Depends(_turns)]
 SettingsDep = Annotated[Settings, Depends(_settings)]

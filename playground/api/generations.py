@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from playground import sse, views
 from playground.accounts.identity import CurrentOwner
-from playground.api.dependencies import StoreDep, TurnsDep
+from playground.api.dependencies import CodecDep, NamedStore, TurnsDep
 from storage.store import Store
 
 router = APIRouter(prefix="/generations")
@@ -28,16 +28,23 @@ LastSeen = Annotated[int, Depends(_last_seen)]
 
 
 @router.get("/{generation_id}")
-def get_generation(generation_id: str, owner: CurrentOwner, store: StoreDep) -> views.Json:
+def get_generation(generation_id: str, owner: CurrentOwner, store: NamedStore) -> views.Json:
     """The reply as it is saved: at most a third of a second behind a running one."""
     return _saved(store, owner, generation_id)
+
+
+@router.get("/{generation_id}/raw")
+def raw_generation(generation_id: str, owner: CurrentOwner, store: NamedStore, codec: CodecDep) -> views.Json:
+    """What the model read and wrote, with harmony's markers by their names."""
+    tokens = store.generation_tokens(owner, generation_id)
+    return {"prompt": codec.decode(tokens.prompt_ids), "output": codec.decode(tokens.output_ids)}
 
 
 @router.get("/{generation_id}/events")
 async def follow_generation(
     generation_id: str,
     owner: CurrentOwner,
-    store: StoreDep,
+    store: NamedStore,
     turns: TurnsDep,
     after: LastSeen,
 ) -> Response:

@@ -6,8 +6,15 @@ from fastapi import APIRouter
 
 from playground import models, views
 from playground.accounts.identity import CurrentOwner
-from playground.api.bodies import INSTRUCTIONS_CHARS, TITLE_CHARS, PreferencesBody
+from playground.api.bodies import (
+    IDENTITY_CHARS,
+    INSTRUCTIONS_CHARS,
+    NAME_CHARS,
+    TITLE_CHARS,
+    PreferencesBody,
+)
 from playground.api.dependencies import EngineDep, SettingsDep, StoreDep
+from playground.chat_settings import changed
 from playground.suggestions import suggestions
 from playground.version import VERSION
 
@@ -27,6 +34,8 @@ def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings:
             "max_tokens_default": settings.max_tokens_default,
             "max_title_chars": TITLE_CHARS,
             "max_instructions_chars": INSTRUCTIONS_CHARS,
+            "max_identity_chars": IDENTITY_CHARS,
+            "max_preset_chars": NAME_CHARS,
         },
         "suggestions": suggestions(health),
         "version": VERSION,
@@ -41,11 +50,17 @@ def get_preferences(owner: CurrentOwner, store: StoreDep) -> views.Json:
 
 @router.patch("/preferences")
 def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreDep) -> views.Json:
-    """Change what is given, keep the rest."""
-    changed = store.update_preferences(
-        owner, effort=body.effort, show_reasoning=body.show_reasoning, theme=body.theme
+    """Change what is given, keep the rest; a setting that is null is reset."""
+    change = {} if body.settings is None else body.settings.change()
+    settings = changed(store.get_preferences(owner).settings, change) if change else None
+    record = store.update_preferences(
+        owner,
+        effort=body.effort,
+        show_reasoning=body.show_reasoning,
+        theme=body.theme,
+        settings=settings,
     )
-    return views.preferences(changed)
+    return views.preferences(record)
 
 
 @health_router.api_route("/healthz", methods=["GET", "HEAD"])

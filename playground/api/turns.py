@@ -8,28 +8,14 @@ from playground import views
 from playground.accounts.identity import CurrentOwner
 from playground.api.bodies import TurnBody
 from playground.api.dependencies import TurnsDep
-from playground.turns import TurnRequest
 
 router = APIRouter(prefix="/turns")
 
 
 @router.post("", status_code=202)
 async def start_turn(body: TurnBody, owner: CurrentOwner, turns: TurnsDep) -> views.Json:
-    """Answered once the message is saved; the reply itself is read from the generation's events."""
-    turn = await turns.start(
-        owner,
-        TurnRequest(
-            text=body.text,
-            conversation_id=body.conversation_id,
-            parent_id=body.parent_id,
-            effort=body.effort,
-            temperature=float(body.temperature),
-            top_p=float(body.top_p),
-            seed=body.seed,
-            max_tokens=body.max_tokens,
-            client_id=body.client_id,
-        ),
-    )
+    """Answered once the turn is saved; the reply itself is read from the generation's events."""
+    turn = await turns.start(owner, body.request())
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

@@ -37,13 +37,14 @@ DRAWN_SEED = 2**53 - 1
 class Script:
     """One reply: ``messages`` are (channel and recipient, text). ``hold`` stops before token ``hold_at``.
 
-    ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``fail_at`` ends the stream with
+    ``ids`` are played instead of ``messages``. ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``fail_at`` ends the stream with
     an error before that token, ``crash_at`` raises there, ``refuse_full`` refuses at submission.
     """
 
     messages: list[tuple[str, str]] = field(
         default_factory=lambda: [("analysis", "12 + 30 = 42."), ("final", "The answer is 42.")]
     )
+    ids: list[int] | None = None
     portion: int = 1
     pause: float = 0.0
     hold: asyncio.Event | None = None
@@ -62,6 +63,7 @@ class ScriptedEngine:
         self.choose: Callable[[GenerationRequest], Script] = lambda _: self.script
         self.context_length = context_length
         self.ready = True
+        self.demonstration = True
         self.alive = True
         self.requests: list[GenerationRequest] = []
         self.closed = False
@@ -96,7 +98,11 @@ class ScriptedEngine:
 
     def health(self) -> EngineHealth:
         status = ModelStatus(
-            name="scripted", stage=ModelStage.READY, revision="r1", context_length=self.context_length
+            name="scripted",
+            stage=ModelStage.READY,
+            revision="r1",
+            context_length=self.context_length,
+            demonstration=self.demonstration,
         )
         return EngineHealth(
             alive=self.alive,
@@ -116,6 +122,8 @@ class ScriptedEngine:
 
     def token_ids(self, script: Script) -> list[int]:
         """The reply as the model would write it."""
+        if script.ids is not None:
+            return script.ids
         ids: list[int] = []
         for number, (header, text) in enumerate(script.messages):
             if number:

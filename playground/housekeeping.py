@@ -1,0 +1,36 @@
+"""What the server does by itself now and then: old deletes become final, temporary chats end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+
+from starlette.concurrency import run_in_threadpool
+
+from playground.temporary import Stores
+from playground.turns import TurnService
+from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 15.0
+UNDO_SECONDS = 60.0
+
+
+async def tidy_regularly(stores: Stores, turns: TurnService) -> None:
+    """Tidy until this task is cancelled."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        try:
+            await tidy(stores, turns)
+        except StorageError as error:
+            log.warning("tidying up failed: %s", error.code)
+
+
+async def tidy(stores: Stores, turns: TurnService) -> None:
+    """End the temporary chats whose time is over, and remove what was deleted a minute ago."""
+    await turns.expire_temporary()
+    older_than = datetime.now(UTC) - timedelta(seconds=UNDO_SECONDS)
+    for store in stores.all():
+        await run_in_threadpool(store.purge_deleted, older_than)
