@@ -38,6 +38,7 @@ export class ContextMeter {
     this.store = store;
     this.on = on;
     this.fill = /** @type {SVGElement} */ (button.querySelector("[data-pg-fill]"));
+    this.words = button.querySelector("[data-pg-text]");
     this.panel = createPanel({ button, label: "Context", testid: "context-panel", opened: () => this.draw() });
     this.line = el("p", { class: "pg-context-line", testid: "context-line" });
     this.bar = el("div");
@@ -67,6 +68,7 @@ export class ContextMeter {
     this.button.dataset.level = part >= FULL ? "full" : part >= HIGH ? "high" : "room";
     this.button.setAttribute("aria-label", `Context: ${percent} % used. Show what it is made of`);
     this.button.title = `${count(used)} of ${count(limit)} tokens`;
+    this.words.textContent = `${percent} %`;
     this.fill.style.strokeDasharray = `${Math.max(1, 100 * part)} 100`;
     if (!this.panel.isOpen()) return;
     this.line.textContent = `${count(used)} of ${count(limit)} tokens · ${percent} %`;

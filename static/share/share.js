@@ -2,18 +2,13 @@
 
 import * as api from "../js/api.js";
 import { copyButton, el } from "../js/dom.js";
+import { ending } from "../js/ending.js";
 import { modelName, moment } from "../js/format.js";
 import { Answer, ToolCard, toolName } from "../js/parts.js";
 import { Reasoning } from "../js/reasoning.js";
 
 const PRODUCT = "gpt-oss Playground";
 const GONE = "There is nothing under this link: it never was one, or its owner has taken it back.";
-const ENDINGS = {
-  cancelled: "This reply was stopped.",
-  interrupted: "This reply was interrupted.",
-  failed: "This reply failed.",
-};
-
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /** @returns {string} the last part of the address */
@@ -57,9 +52,9 @@ class SharedReply {
   /** What stands below it, once all of it is there. */
   close() {
     const answer = this.answers.map((part) => part.text).join("\n\n").trim();
-    const ending = ENDINGS[this.generation?.status] ?? (answer ? "" : "There is no answer in this reply.");
+    const note = this.generation && ending(this.generation, answer !== "", false);
     const foot = el("div", { class: "pg-foot" });
-    if (ending) foot.append(el("p", { class: "pg-note", text: ending }));
+    if (note) foot.append(el("p", { class: "pg-note", text: note.text }));
     if (answer) foot.append(el("div", { class: "pg-foot-row" }, copyButton(() => answer, "Copy this answer")));
     this.body.append(foot);
   }
