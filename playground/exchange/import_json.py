@@ -18,11 +18,11 @@ from playground.exchange.refused import ImportRefused
 
 ITEMS = 100_000
 DEPTH = 200
-BUDGET = 80_000_000
+BUDGET = 60_000_000
 """Estimated bytes that the parsed values of one conversation may take."""
 UNWEIGHED_BYTES = BUDGET // 25
 """Shorter text stays below the budget whatever it holds: at most it takes 25 times its length."""
-CONTAINER, STRING, VALUE = 250, 60, 64
+CONTAINER, STRING, VALUE = 250, 80, 80
 """Estimated bytes of a list or an object, of a string beside its characters, and of any other value."""
 NUMBER_CHARS = 400
 # What stands before the next bracket, strings skipped, and the bracket. No part can be matched in two ways.
