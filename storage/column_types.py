@@ -1,16 +1,21 @@
-"""Column types that SQLite does not have: UTC times, enumerated words, token ids."""
+"""Column types that SQLite does not have: UTC times, enumerated words, token ids, settings."""
 
 from __future__ import annotations
 
+import json
 import sys
 from array import array
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import DateTime, Enum, LargeBinary
+from sqlalchemy import DateTime, Enum, LargeBinary, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from inference.types import ReasoningEffort
+from storage.records import ChatSettings, WhenFull
 
 BYTES_PER_ID = 4
 
@@ -47,6 +52,39 @@ class TokenIds(TypeDecorator[tuple[int, ...]]):
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> tuple[int, ...] | None:
         """Back to ids."""
         return None if value is None else unpack_ids(value)
+
+
+class SettingsText(TypeDecorator[ChatSettings]):
+    """Settings as a JSON object of the fields that are set."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: ChatSettings | None, dialect: Dialect) -> str | None:
+        """To JSON."""
+        return None if value is None else pack_settings(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> ChatSettings | None:
+        """Back to settings."""
+        return None if value is None else unpack_settings(value)
+
+
+def pack_settings(settings: ChatSettings) -> str:
+    """Settings to JSON; ValueError for a number that is none."""
+    fields = {name: value for name, value in asdict(settings).items() if value is not None}
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+
+
+def unpack_settings(text: str) -> ChatSettings:
+    """JSON to settings."""
+    if text == "{}":  # most conversations set nothing
+        return ChatSettings()
+    fields = json.loads(text)
+    if "effort" in fields:
+        fields["effort"] = ReasoningEffort(fields["effort"])
+    if "when_full" in fields:
+        fields["when_full"] = WhenFull(fields["when_full"])
+    return ChatSettings(**fields)
 
 
 def pack_ids(ids: Iterable[int]) -> bytes:

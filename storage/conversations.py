@@ -1,80 +1,95 @@
-"""Conversations: list, read, rename, delete, and the path of messages that is shown."""
+"""Conversations: the list, its changes, reading one and changing it."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import and_, delete, func, literal, select
+from sqlalchemy import Select, and_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from storage.database import Queries
-from storage.errors import InvalidValue, NotFound
-from storage.mapping import conversation_record, generation_record, message_record
-from storage.owned import open_generation_row, owned_conversation
-from storage.records import OPEN_STATUSES, ConversationRecord, GenerationRecord, MessageRecord
-from storage.schema import ConversationRow, GenerationRow, MessageRow
+from storage.errors import InvalidValue
+from storage.mapping import conversation_record
+from storage.owned import TICK, described, note_change, owned_conversation
+from storage.records import OPEN_STATUSES, Changes, ChatSettings, ConversationRecord
+from storage.schema import ConversationRow, GenerationRow, UserRow
 
 LARGEST_PAGE = 200
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"([01])\.([0-9]{1,17})\.([0-9]{1,18})")
 
 
 class ConversationQueries(Queries):
     """The store's part for conversations."""
 
     def list_conversations(
-        self, owner_id: str, limit: int = 30, cursor: str | None = None
+        self, owner_id: str, limit: int = 30, cursor: str | None = None, archived: bool = False
     ) -> tuple[list[ConversationRecord], str | None]:
-        """One page, the latest changed first, and the cursor of the next page (None at the end).
+        """One page and the cursor of the next one (None at the end).
 
-        ``limit`` is 1 to 200. Raises InvalidValue for another limit or a cursor that is none of ours.
+        Pinned ones first, then the others, each by their latest turn, newest first. ``limit`` is 1 to 200. A
+        cursor names a place, so that nothing is left out or told twice when others move meanwhile. Raises
+        InvalidValue for another limit or a cursor that is none of ours.
         """
-        if not 1 <= limit <= LARGEST_PAGE:
-            raise InvalidValue(f"A page holds 1 to {LARGEST_PAGE} conversations.")
-        statement = (
-            select(ConversationRow, GenerationRow.id)
-            .outerjoin(
-                GenerationRow,
-                and_(
-                    GenerationRow.conversation_id == ConversationRow.id,
-                    GenerationRow.status.in_(OPEN_STATUSES),
-                ),
-            )
-            .where(ConversationRow.owner_id == owner_id)
-            .order_by(ConversationRow.updated_sequence.desc())
-            .limit(limit + 1)
+        check_limit(limit)
+        place = (ConversationRow.pinned, ConversationRow.updated_at, ConversationRow.number)
+        statement = listed().where(
+            ConversationRow.owner_id == owner_id,
+            ConversationRow.archived.is_(archived),
+            ConversationRow.deleted_at.is_(None),
+            true() if cursor is None else tuple_(*place) < tuple_(*_place_of(cursor)),
         )
-        if cursor is not None:
-            statement = statement.where(ConversationRow.updated_sequence < _sequence_of(cursor))
+        statement = statement.order_by(*(column.desc() for column in place)).limit(limit + 1)
         with self._database.read() as session:
             rows = session.execute(statement).all()
-            page = rows[:limit]
-            following = str(page[-1][0].updated_sequence) if len(rows) > limit else None
-            return [conversation_record(row, running) for row, running in page], following
+            following = _cursor(rows[limit - 1][0]) if len(rows) > limit else None
+            return [conversation_record(row, running) for row, running in rows[:limit]], following
+
+    def conversation_ids(self, owner_id: str) -> list[str]:
+        """The ids of all conversations, archived ones included, the latest changed first."""
+        statement = select(ConversationRow.id).where(
+            ConversationRow.owner_id == owner_id, ConversationRow.deleted_at.is_(None)
+        )
+        with self._database.read() as session:
+            return list(session.scalars(statement.order_by(ConversationRow.updated_at.desc())))
+
+    def changes(self, owner_id: str, after: int | None = None, limit: int = LARGEST_PAGE) -> Changes:
+        """What changed since the change number ``after``; without it only the number of the latest change.
+
+        ``complete`` is False when more than ``limit`` conversations changed, or when nobody knows any more
+        what was deleted since.
+        """
+        check_limit(limit)
+        with self._database.read() as session:
+            owner = session.scalar(select(UserRow).where(UserRow.id == owner_id))
+            if owner is None:
+                return Changes(sequence=0)
+            if after is None:
+                return Changes(sequence=owner.change_sequence)
+            if not owner.purged_sequence <= after <= owner.change_sequence:
+                return Changes(sequence=owner.change_sequence, complete=False)
+            statement = listed().where(
+                ConversationRow.owner_id == owner_id, ConversationRow.updated_sequence > after
+            )
+            rows = session.execute(
+                statement.order_by(ConversationRow.updated_sequence).limit(limit + 1)
+            ).all()
+            if len(rows) > limit:
+                return Changes(sequence=owner.change_sequence, complete=False)
+            return Changes(
+                sequence=owner.change_sequence,
+                conversations=tuple(
+                    conversation_record(row, running) for row, running in rows if row.deleted_at is None
+                ),
+                removed=tuple(row.id for row, _ in rows if row.deleted_at is not None),
+            )
 
     def get_conversation(self, owner_id: str, conversation_id: str) -> ConversationRecord:
         """One conversation. Raises NotFound."""
         with self._database.read() as session:
             return described(session, owned_conversation(session, owner_id, conversation_id))
-
-    def path(self, owner_id: str, conversation_id: str, leaf_id: str | None = None) -> list[MessageRecord]:
-        """The messages from the root to the leaf (the one shown, or ``leaf_id``), the oldest first.
-
-        Raises NotFound when the conversation is not the owner's or the leaf is not in it.
-        """
-        with self._database.read() as session:
-            row = owned_conversation(session, owner_id, conversation_id)
-            leaf = row.leaf_id if leaf_id is None else leaf_id
-            messages = [] if leaf is None else _path(session, row.id, leaf)
-            if leaf is not None and not messages:
-                raise NotFound
-            return messages
-
-    def conversation_generations(self, owner_id: str, conversation_id: str) -> list[GenerationRecord]:
-        """Every generation of a conversation, those of other branches included, the oldest first."""
-        with self._database.read() as session:
-            row = owned_conversation(session, owner_id, conversation_id)
-            statement = select(GenerationRow).where(GenerationRow.conversation_id == row.id)
-            generations = session.scalars(statement.order_by(GenerationRow.sequence))
-            return [generation_record(generation) for generation in generations]
 
     def update_conversation(
         self,
@@ -82,69 +97,58 @@ class ConversationQueries(Queries):
         conversation_id: str,
         *,
         title: str | None = None,
-        instructions: str | None = None,
+        title_by_hand: bool | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        settings: ChatSettings | None = None,
     ) -> ConversationRecord:
-        """Change what is given (None keeps it, empty instructions remove them). Raises NotFound."""
+        """Change what is given (None keeps it); ``settings`` replaces the whole. Raises NotFound."""
+        given: dict[str, Any] = {
+            "title": title,
+            "title_by_hand": title_by_hand,
+            "pinned": pinned,
+            "archived": archived,
+            "settings": settings,
+        }
 
         def work(session: Session) -> ConversationRecord:
             row = owned_conversation(session, owner_id, conversation_id)
-            if title is not None:
-                row.title = title
-            if instructions is not None:
-                row.instructions = instructions or None
-            touch(session, row)
+            for name, value in given.items():
+                if value is not None:
+                    setattr(row, name, value)
+            if session.is_modified(row):
+                note_change(session, row)
             return described(session, row)
 
         return self._database.write(work)
 
-    def delete_conversation(self, owner_id: str, conversation_id: str) -> None:
-        """Remove a conversation with all its messages and generations. Raises NotFound."""
 
-        def work(session: Session) -> None:
-            row = owned_conversation(session, owner_id, conversation_id)
-            session.execute(delete(ConversationRow).where(ConversationRow.id == row.id))
-
-        self._database.write(work)
+def check_limit(limit: int) -> None:
+    """Raise InvalidValue for a page of another size than 1 to 200."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidValue(f"A page holds 1 to {LARGEST_PAGE} items.")
 
 
-def described(session: Session, row: ConversationRow) -> ConversationRecord:
-    """The record of a row, with its open generation."""
-    running = open_generation_row(session, row.id)
-    return conversation_record(row, None if running is None else running.id)
-
-
-def touch(session: Session, row: ConversationRow) -> None:
-    """Make this the owner's latest changed conversation."""
-    row.updated_at = datetime.now(UTC)
-    row.updated_sequence = next_sequence(session, row.owner_id)
-
-
-def next_sequence(session: Session, owner_id: str) -> int:
-    """One more than the highest of this owner's conversations."""
-    highest = session.scalar(
-        select(func.max(ConversationRow.updated_sequence)).where(ConversationRow.owner_id == owner_id)
+def listed() -> Select[ConversationRow, str]:
+    """Conversations with the id of their open generation."""
+    return select(ConversationRow, GenerationRow.id).outerjoin(
+        GenerationRow,
+        and_(
+            GenerationRow.conversation_id == ConversationRow.id,
+            GenerationRow.status.in_(OPEN_STATUSES),
+        ),
     )
-    return (highest or 0) + 1
 
 
-def _sequence_of(cursor: str) -> int:
-    """A cursor is the sequence of the last conversation of the page before."""
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
+def _cursor(row: ConversationRow) -> str:
+    """The place of a conversation in the list: pinned or not, microseconds of its latest turn, number."""
+    return f"{int(row.pinned)}.{(row.updated_at - EPOCH) // TICK}.{row.number}"
+
+
+def _place_of(cursor: str) -> tuple[bool, datetime, int]:
+    """What ``_cursor`` wrote; InvalidValue for anything else."""
+    parts = _CURSOR.fullmatch(cursor)
+    if parts is None:
         raise InvalidValue("This is not a cursor of this list.")
-    return int(cursor)
-
-
-def _path(session: Session, conversation_id: str, leaf_id: str) -> list[MessageRecord]:
-    """Walk from the leaf up in one query; empty when the leaf is not in the conversation."""
-    chain = (
-        select(MessageRow.id, MessageRow.parent_id, literal(0).label("depth"))
-        .where(MessageRow.id == leaf_id, MessageRow.conversation_id == conversation_id)
-        .cte("chain", recursive=True)
-    )
-    chain = chain.union_all(
-        select(MessageRow.id, MessageRow.parent_id, chain.c.depth + 1).where(
-            MessageRow.id == chain.c.parent_id
-        )
-    )
-    statement = select(MessageRow).join(chain, MessageRow.id == chain.c.id).order_by(chain.c.depth.desc())
-    return [message_record(row) for row in session.scalars(statement)]
+    pinned, microseconds, number = (int(part) for part in parts.groups())
+    return bool(pinned), EPOCH + microseconds * TICK, number

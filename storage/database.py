@@ -10,16 +10,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.orm import Session
 
 from storage.errors import StorageClosed
+from storage.records import new_id
 from storage.translate import plain_errors
 
 T = TypeVar("T")
@@ -27,24 +29,30 @@ T = TypeVar("T")
 READERS = 4
 WAIT_SECONDS = 10.0
 BUSY_MILLISECONDS = 5000
+ID_PREFIX = "id_prefix"
 COMMON_PRAGMAS = (
     f"busy_timeout={BUSY_MILLISECONDS}",
     "synchronous=FULL",
     "mmap_size=0",
-    "trusted_schema=OFF",
 )
+READER_PRAGMAS = ("foreign_keys=ON", "query_only=ON", "trusted_schema=OFF")
+WRITER_PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "trusted_schema=ON")
+"""The triggers write to FTS5 tables, which SQLite before 3.44 lets only a trusted schema do."""
 
 
 def connect(
-    path: Path,
+    database: str,
     begin: str,
     pragmas: tuple[str, ...],
     poolclass: type[Pool] = QueuePool,
     **pool: Any,
 ) -> Engine:
-    """An engine on the file whose transactions start with ``begin``; errors never quote stored text."""
+    """An engine on a file (or ``:memory:``) whose transactions start with ``begin``.
+
+    Its errors never quote stored text.
+    """
     engine = create_engine(
-        URL.create("sqlite+pysqlite", database=str(path)),
+        URL.create("sqlite+pysqlite", database=database),
         connect_args={"check_same_thread": False, "timeout": BUSY_MILLISECONDS / 1000},
         hide_parameters=True,
         poolclass=poolclass,
@@ -64,24 +72,54 @@ def connect(
     return engine
 
 
+def connect_in_memory() -> Engine:
+    """An engine with a single connection to a database of its own, which vanishes with the engine."""
+    return connect(
+        ":memory:", "BEGIN IMMEDIATE", ("foreign_keys=OFF", "trusted_schema=ON"), poolclass=StaticPool
+    )
+
+
 class Database:
     """Runs reads on the caller's thread and writes on the writer's thread."""
 
-    def __init__(self, path: Path) -> None:
+    @classmethod
+    def on_file(cls, path: Path) -> Database:
         """``path`` is a migrated database; see ``storage.migrate.prepare``."""
-        self._folder = path.parent
-        self._closed = False
-        self._writer = connect(
-            path, "BEGIN IMMEDIATE", ("journal_mode=WAL", "foreign_keys=ON"), pool_size=1, max_overflow=0
-        )
-        self._readers = connect(
-            path,
+        writer = connect(str(path), "BEGIN IMMEDIATE", WRITER_PRAGMAS, pool_size=1, max_overflow=0)
+        readers = connect(
+            str(path),
             "BEGIN",
-            ("foreign_keys=ON", "query_only=ON"),
+            READER_PRAGMAS,
             pool_size=READERS,
             max_overflow=0,
             pool_timeout=WAIT_SECONDS,
         )
+        return cls(path.parent, writer, readers, nullcontext())
+
+    @classmethod
+    def in_memory(cls, engine: Engine, id_prefix: str) -> Database:
+        """On a migrated ``connect_in_memory``, whose only connection serves one thread after another."""
+        with engine.connect() as connection:
+            connection.exec_driver_sql("COMMIT")  # foreign keys cannot be turned on within a transaction
+            connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+            connection.exec_driver_sql("BEGIN")
+        return cls(Path(), engine, engine, threading.RLock(), id_prefix)
+
+    def __init__(
+        self,
+        folder: Path,
+        writer: Engine,
+        readers: Engine,
+        alone: AbstractContextManager[Any],
+        id_prefix: str = "",
+    ) -> None:
+        """``alone`` is held by whoever reads or writes; ``id_prefix`` begins every id that is made here."""
+        self._folder = folder
+        self._closed = False
+        self._writer = writer
+        self._readers = readers
+        self._alone = alone
+        self._info = {ID_PREFIX: id_prefix}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage-writer")
 
     @contextmanager
@@ -89,7 +127,7 @@ class Database:
         """A session that sees one state of the database and cannot change it."""
         if self._closed:
             raise StorageClosed
-        with plain_errors(self._folder), Session(self._readers) as session:
+        with plain_errors(self._folder), self._alone, Session(self._readers, info=self._info) as session:
             yield session
 
     def write(self, work: Callable[[Session], T]) -> T:
@@ -106,7 +144,12 @@ class Database:
 
     def _commit(self, work: Callable[[Session], T]) -> T:
         """One transaction, on the writer's thread."""
-        with plain_errors(self._folder), Session(self._writer) as session, session.begin():
+        with (
+            plain_errors(self._folder),
+            self._alone,
+            Session(self._writer, info=self._info) as session,
+            session.begin(),
+        ):
             return work(session)
 
     def close(self) -> None:
@@ -115,6 +158,11 @@ class Database:
         self._thread.shutdown(wait=True)
         self._readers.dispose()
         self._writer.dispose()
+
+
+def fresh_id(session: Session) -> str:
+    """A new id for a row of this session's database."""
+    return f"{session.info[ID_PREFIX]}{new_id()}"
 
 
 class Queries:

@@ -45,7 +45,8 @@ class GenerationDraft:
 class MessageNode:
     """A message of a ``ConversationDraft``, listed after its parent.
 
-    A user message has no generation, an assistant's or tool's has one; there are no others. The messages of one generation (equal ``generation.key``) are a chain below one user message.
+    A user message has no generation, an assistant's or tool's has one; there are no others. The messages of
+    one generation (equal ``generation.key``) are a chain below one user message.
     """
 
     key: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from inference.types import FinishReason, Timings, Usage
 from storage.database import Database, Queries
 from storage.errors import Conflict, InvalidValue
 from storage.mapping import generation_record, message_record
-from storage.owned import open_generation_row, owned_conversation, owned_generation
+from storage.owned import note_change, open_generation_row, owned_conversation, owned_generation
 from storage.records import (
     OPEN_STATUSES,
     GenerationRecord,
@@ -23,11 +23,14 @@ from storage.records import (
 )
 from storage.reply_rows import append_output, join_output, message_rows, save_messages
 from storage.reply_rows import output_ids as stored_output_ids
-from storage.schema import GenerationRow
+from storage.schema import ConversationRow, GenerationRow
 
 
 class GenerationQueries(Queries):
-    """The store's part for generations. Every method raises NotFound for an id that is not the owner's."""
+    """The store's part for generations. Every method raises NotFound for an id that is not the owner's.
+
+    What runs in a conversation that was deleted meanwhile is saved on: a restore brings its text back.
+    """
 
     def get_generation(self, owner_id: str, generation_id: str) -> GenerationRecord:
         """One generation."""
@@ -118,7 +121,7 @@ class GenerationQueries(Queries):
             raise InvalidValue("A reply ends as finished, cancelled, failed or interrupted.")
 
         def work(session: Session) -> GenerationRecord:
-            row = owned_generation(session, owner_id, generation_id)
+            row = owned_generation(session, owner_id, generation_id, deleted=True)
             if not row.status.is_open:
                 return generation_record(row)
             save_messages(session, row, messages)
@@ -131,6 +134,7 @@ class GenerationQueries(Queries):
             row.error_code = error_code
             row.finished_at = datetime.now(UTC)
             _measure(row, usage, timings)
+            note_change(session, _conversation(session, row))
             return generation_record(row)
 
         return self._database.write(work)
@@ -140,18 +144,23 @@ def interrupt_open_generations(database: Database) -> None:
     """At start no run exists: what the last process left open ends as interrupted, with the text it had."""
 
     def work(session: Session) -> None:
-        session.execute(
-            update(GenerationRow)
-            .where(GenerationRow.status.in_(OPEN_STATUSES))
-            .values(status=GenerationStatus.INTERRUPTED, finished_at=datetime.now(UTC))
-        )
+        for row in session.scalars(select(GenerationRow).where(GenerationRow.status.in_(OPEN_STATUSES))):
+            row.status = GenerationStatus.INTERRUPTED
+            row.finished_at = datetime.now(UTC)
+            note_change(session, _conversation(session, row))
 
     database.write(work)
 
 
+def _conversation(session: Session, row: GenerationRow) -> ConversationRow:
+    """The conversation of a generation."""
+    statement = select(ConversationRow).where(ConversationRow.id == row.conversation_id)
+    return session.scalars(statement).one()
+
+
 def _open(session: Session, owner_id: str, generation_id: str) -> GenerationRow:
     """This owner's generation while it may still grow."""
-    row = owned_generation(session, owner_id, generation_id)
+    row = owned_generation(session, owner_id, generation_id, deleted=True)
     if not row.status.is_open:
         raise Conflict("This reply has already ended.")
     return row
@@ -163,6 +172,7 @@ def _measure(row: GenerationRow, usage: Usage, timings: Timings) -> None:
     row.cached_tokens = usage.cached
     row.completion_tokens = usage.completion
     row.reasoning_tokens = usage.reasoning
+    row.commentary_tokens = usage.commentary
     row.final_tokens = usage.final
     row.queued_seconds = timings.queued
     row.ttft_seconds = timings.ttft

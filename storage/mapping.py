@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from inference.types import Timings, Usage
 from storage.records import (
-    ChatSettings,
     ConversationRecord,
     GenerationRecord,
     MessageRecord,
     Preferences,
+    PresetRecord,
+    ShareRecord,
     User,
 )
-from storage.schema import ConversationRow, GenerationRow, MessageRow, PreferencesRow, UserRow
+from storage.schema import (
+    ConversationRow,
+    GenerationRow,
+    MessageRow,
+    PreferencesRow,
+    PresetRow,
+    ShareRow,
+    UserRow,
+)
 
 
 def user_record(row: UserRow) -> User:
@@ -26,7 +35,27 @@ def user_record(row: UserRow) -> User:
 
 def preferences_record(row: PreferencesRow) -> Preferences:
     """One user's preferences."""
-    return Preferences(effort=row.effort, show_reasoning=row.show_reasoning, theme=row.theme)
+    return Preferences(
+        effort=row.effort, show_reasoning=row.show_reasoning, theme=row.theme, settings=row.settings
+    )
+
+
+def preset_record(row: PresetRow) -> PresetRecord:
+    """One preset."""
+    return PresetRecord(id=row.id, name=row.name, settings=row.settings, created_at=row.created_at)
+
+
+def share_record(row: ShareRow) -> ShareRecord:
+    """One share, without its snapshot."""
+    return ShareRecord(
+        id=row.id,
+        token=row.token,
+        conversation_id=row.conversation_id,
+        title=row.title,
+        include_reasoning=row.include_reasoning,
+        message_count=row.message_count,
+        created_at=row.created_at,
+    )
 
 
 def conversation_record(row: ConversationRow, running_generation_id: str | None) -> ConversationRecord:
@@ -34,10 +63,10 @@ def conversation_record(row: ConversationRow, running_generation_id: str | None)
     return ConversationRecord(
         id=row.id,
         title=row.title,
-        title_by_hand=False,
-        pinned=False,
-        archived=False,
-        settings=ChatSettings(instructions=row.instructions),
+        title_by_hand=row.title_by_hand,
+        pinned=row.pinned,
+        archived=row.archived,
+        settings=row.settings,
         leaf_id=row.leaf_id,
         running_generation_id=running_generation_id,
         sequence=row.updated_sequence,
@@ -46,8 +75,13 @@ def conversation_record(row: ConversationRow, running_generation_id: str | None)
     )
 
 
-def message_record(row: MessageRow) -> MessageRecord:
-    """One message."""
+def message_record(
+    row: MessageRow,
+    siblings: tuple[str, ...] = (),
+    replies: tuple[str, ...] = (),
+    reply: str | None = None,
+) -> MessageRecord:
+    """One message, and for a question its neighbours in the tree."""
     return MessageRecord(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -64,6 +98,9 @@ def message_record(row: MessageRow) -> MessageRecord:
         recovered=row.recovered,
         token_count=row.token_count,
         created_at=row.created_at,
+        siblings=siblings,
+        replies=replies,
+        reply=reply,
     )
 
 
@@ -88,6 +125,7 @@ def generation_record(row: GenerationRow) -> GenerationRecord:
             cached=row.cached_tokens,
             completion=row.completion_tokens,
             reasoning=row.reasoning_tokens,
+            commentary=row.commentary_tokens,
             final=row.final_tokens,
         ),
         timings=Timings(
@@ -103,4 +141,10 @@ def generation_record(row: GenerationRow) -> GenerationRecord:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        continues_id=row.continues_id,
+        primed_tokens=row.primed_tokens,
+        mode=row.mode,
+        dropped_reasoning=row.dropped_reasoning,
+        dropped_turns=row.dropped_turns,
+        context_length=row.context_length,
     )

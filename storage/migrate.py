@@ -10,7 +10,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool
+from sqlalchemy import Engine, NullPool
 
 from storage.database import connect
 from storage.errors import DatabaseCorrupt, DatabaseTooNew
@@ -41,7 +41,14 @@ def prepare(path: Path) -> None:
             check(path)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
-        upgrade(path)
+        upgrade(
+            connect(
+                str(path),
+                "BEGIN IMMEDIATE",
+                ("journal_mode=WAL", "foreign_keys=OFF", "trusted_schema=OFF"),
+                poolclass=NullPool,
+            )
+        )
 
 
 def make_folder(folder: Path) -> None:
@@ -77,13 +84,12 @@ def starts_like_sqlite(path: Path) -> bool:
         return file.read(len(MAGIC)) in (b"", MAGIC)
 
 
-def upgrade(path: Path) -> None:
-    """Run the migrations that are missing.
+def upgrade(engine: Engine) -> None:
+    """Run the migrations that are missing, in one transaction.
 
-    Foreign keys are off meanwhile, because SQLite changes a table by making it anew; the result is checked
+    The engine has foreign keys off, because SQLite changes a table by making it anew; the result is checked
     before it is committed.
     """
-    engine = connect(path, "BEGIN IMMEDIATE", ("journal_mode=WAL", "foreign_keys=OFF"), poolclass=NullPool)
     with engine.begin() as connection:
         config = configuration()
         config.attributes["connection"] = connection

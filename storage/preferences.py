@@ -8,7 +8,7 @@ from inference.types import ReasoningEffort
 from storage.database import Queries
 from storage.errors import NotFound
 from storage.mapping import preferences_record
-from storage.records import Preferences, Theme
+from storage.records import ChatSettings, Preferences, Theme
 from storage.schema import PreferencesRow
 
 
@@ -27,8 +27,9 @@ class PreferenceQueries(Queries):
         effort: ReasoningEffort | None = None,
         show_reasoning: bool | None = None,
         theme: Theme | None = None,
+        settings: ChatSettings | None = None,
     ) -> Preferences:
-        """Change what is given, keep the rest; returns the whole."""
+        """Change what is given, keep the rest; ``settings`` replaces the whole. Returns all."""
 
         def work(session: Session) -> Preferences:
             row = _owned(session, owner_id)
@@ -38,6 +39,8 @@ class PreferenceQueries(Queries):
                 row.show_reasoning = show_reasoning
             if theme is not None:
                 row.theme = theme
+            if settings is not None:
+                row.settings = settings
             return preferences_record(row)
 
         return self._database.write(work)

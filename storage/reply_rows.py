@@ -51,11 +51,11 @@ def _append(
     _fill(row, draft)
     session.add(row)
     session.flush()
-    session.execute(
-        update(ConversationRow)
-        .where(ConversationRow.id == generation.conversation_id, ConversationRow.leaf_id == before)
-        .values(leaf_id=row.id)
-    )
+    follows = [ConversationRow.id == generation.conversation_id, ConversationRow.leaf_id == before]
+    if not rows:  # another reply without messages, which ends at the same question, may be shown
+        shown = select(MessageRow.chosen_generation_id).where(MessageRow.id == before).scalar_subquery()
+        follows.append(shown == generation.id)
+    session.execute(update(ConversationRow).where(*follows).values(leaf_id=row.id))
     return row
 
 

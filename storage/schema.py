@@ -1,24 +1,26 @@
 """The tables, as SQLAlchemy 2 typed models.
 
 The migrations in ``storage/migrations/versions`` build the same tables; a test compares the two word for
-word.
+word. The index of the search is in ``storage.search_schema``.
 
 Foreign keys: deleting a user or a conversation cascades to all that it owns, always through one level. The
 links inside the tree (parent, leaf, user message, generation) do not cascade: they vanish in the same
 statement, and a cascade along ``parent_id`` would stop at SQLite's trigger depth in a conversation of 1,000
-messages.
+messages. ``chosen_...`` and ``continues_id`` point inside of their own conversation, so they vanish with it
+and need no foreign key, whose check would cost an index each.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, event, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
-from storage.column_types import TokenIds, UtcDateTime, words_of
-from storage.records import GenerationStatus, Theme
+from storage.column_types import SettingsText, TokenIds, UtcDateTime, words_of
+from storage.records import ChatSettings, GenerationStatus, ReplyMode, Theme
+from storage.search_schema import make_search_index
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -42,17 +44,29 @@ class Base(DeclarativeBase):
         FinishReason: words_of(FinishReason),
         GenerationStatus: words_of(GenerationStatus),
         Theme: words_of(Theme),
+        ReplyMode: words_of(ReplyMode),
+        ChatSettings: SettingsText(),
     }
 
 
 class UserRow(Base):
-    """One identity; the secret itself is never stored."""
+    """One identity; the secret itself is never stored.
+
+    ``change_sequence`` counts the changes of this user's conversations; ``purged_sequence`` is the highest
+    one that a conversation had which is gone for good. ``number`` is the user's part of the search index.
+    """
 
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint("length(identity_hash) = 64", name="identity_hash"),)
+    __table_args__ = (
+        CheckConstraint("length(identity_hash) = 64", name="identity_hash"),
+        {"sqlite_autoincrement": True},
+    )
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
     identity_hash: Mapped[str] = mapped_column(unique=True)
+    change_sequence: Mapped[int]
+    purged_sequence: Mapped[int]
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
 
@@ -66,29 +80,81 @@ class PreferencesRow(Base):
     effort: Mapped[ReasoningEffort]
     show_reasoning: Mapped[bool]
     theme: Mapped[Theme]
+    settings: Mapped[ChatSettings] = mapped_column(server_default="{}")
+
+
+class PresetRow(Base):
+    """Settings under a name."""
+
+    __tablename__ = "presets"
+    __table_args__ = (UniqueConstraint("owner_id", "name"), {"sqlite_autoincrement": True})
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    settings: Mapped[ChatSettings]
+    created_at: Mapped[datetime]
 
 
 class ConversationRow(Base):
-    """``updated_sequence`` counts the changes of one owner's conversations: the newest has the highest."""
+    """``updated_sequence`` is the owner's ``change_sequence`` at the latest change.
+
+    ``updated_at`` is the time of the latest turn; it never goes back, whatever the clock does.
+    ``chosen_root_id`` is the first question that is shown. ``deleted_at`` marks what may still be restored.
+    """
 
     __tablename__ = "conversations"
-    __table_args__ = (UniqueConstraint("owner_id", "updated_sequence"),)
+    __table_args__ = (
+        UniqueConstraint("owner_id", "updated_sequence"),
+        Index(
+            "ix_conversations_shown",
+            "owner_id",
+            "archived",
+            "pinned",
+            "updated_at",
+            "number",
+            sqlite_where=text("deleted_at IS NULL"),
+        ),
+        Index("ix_conversations_updated", "owner_id", "updated_at"),
+        Index("ix_conversations_deleted", "deleted_at", sqlite_where=text("deleted_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     title: Mapped[str]
-    instructions: Mapped[str | None]
+    title_by_hand: Mapped[bool]
+    pinned: Mapped[bool]
+    archived: Mapped[bool]
+    settings: Mapped[ChatSettings]
     leaf_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", use_alter=True), index=True)
+    chosen_root_id: Mapped[str | None]
     updated_sequence: Mapped[int]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
 
 class MessageRow(Base):
-    """One harmony message; the rows of a conversation are a tree by ``parent_id``."""
+    """One harmony message; the rows of a conversation are a tree by ``parent_id``.
+
+    Each place remembers where it goes on: a question by the reply in ``chosen_generation_id``, the last
+    message before a question (also one below which other replies go on) by ``chosen_child_id``.
+    """
 
     __tablename__ = "messages"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index(
+            "ix_messages_questions",
+            "conversation_id",
+            "parent_id",
+            "id",
+            sqlite_where=text("role = 'user'"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
 
     sequence: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
@@ -109,6 +175,8 @@ class MessageRow(Base):
     recovered: Mapped[bool]
     token_count: Mapped[int]
     created_at: Mapped[datetime]
+    chosen_generation_id: Mapped[str | None]
+    chosen_child_id: Mapped[str | None]
 
 
 class GenerationRow(Base):
@@ -146,6 +214,7 @@ class GenerationRow(Base):
     cached_tokens: Mapped[int]
     completion_tokens: Mapped[int]
     reasoning_tokens: Mapped[int]
+    commentary_tokens: Mapped[int]
     final_tokens: Mapped[int]
     queued_seconds: Mapped[float]
     ttft_seconds: Mapped[float]
@@ -155,6 +224,12 @@ class GenerationRow(Base):
     finish_reason: Mapped[FinishReason | None]
     error: Mapped[str | None]
     error_code: Mapped[str | None]
+    continues_id: Mapped[str | None]
+    primed_tokens: Mapped[int]
+    mode: Mapped[ReplyMode | None]
+    dropped_reasoning: Mapped[int]
+    dropped_turns: Mapped[int]
+    context_length: Mapped[int | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -176,3 +251,26 @@ class OutputTokensRow(Base):
     )
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     ids: Mapped[tuple[int, ...]] = mapped_column(TokenIds())
+
+
+class ShareRow(Base):
+    """A snapshot of a conversation for everybody who knows ``token``."""
+
+    __tablename__ = "shares"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    token: Mapped[str] = mapped_column(unique=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    conversation_id: Mapped[str] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), index=True
+    )
+    title: Mapped[str]
+    include_reasoning: Mapped[bool]
+    message_count: Mapped[int]
+    created_at: Mapped[datetime]
+    snapshot: Mapped[str] = mapped_column(deferred=True)
+
+
+event.listen(Base.metadata, "after_create", make_search_index)

@@ -7,38 +7,59 @@ not exist.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+from storage.branches import BranchQueries
 from storage.conversations import ConversationQueries
-from storage.database import Database
+from storage.database import Database, connect_in_memory
+from storage.deletion import DeletionQueries, purge
 from storage.errors import StorageError
 from storage.folder_lock import FolderLock
 from storage.generations import GenerationQueries, interrupt_open_generations
-from storage.migrate import make_folder, prepare
+from storage.imports import ImportQueries
+from storage.migrate import make_folder, prepare, upgrade
 from storage.preferences import PreferenceQueries
+from storage.presets import PresetQueries
+from storage.search import SearchQueries
+from storage.shares import ShareQueries
 from storage.translate import plain_errors
 from storage.turns import TurnQueries
 from storage.users import UserQueries
 
 
-class Store(UserQueries, PreferenceQueries, ConversationQueries, TurnQueries, GenerationQueries):
+class Store(
+    UserQueries,
+    PreferenceQueries,
+    PresetQueries,
+    ConversationQueries,
+    DeletionQueries,
+    BranchQueries,
+    TurnQueries,
+    GenerationQueries,
+    ImportQueries,
+    SearchQueries,
+    ShareQueries,
+):
     """All that is kept. Safe to use from many threads. Raises ``StorageError`` only."""
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open the file, made and migrated where that is needed; open generations become ``interrupted``.
+        """Open the file, made and migrated where that is needed.
 
-        Raises StorageInUse, DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError; the file is
-        then as it was.
+        Open generations become ``interrupted``, and what was deleted is removed for good. Raises
+        StorageInUse, DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError; the file is then
+        as it was.
         """
         with plain_errors(path.parent):
             make_folder(path.parent)
             lock = FolderLock(path.parent)
         try:
             prepare(path)
-            database = Database(path)
+            database = Database.on_file(path)
             try:
                 interrupt_open_generations(database)
+                purge(database, datetime.now(UTC))
             except StorageError:
                 database.close()
                 raise
@@ -47,11 +68,24 @@ class Store(UserQueries, PreferenceQueries, ConversationQueries, TurnQueries, Ge
             raise
         return cls(database, lock)
 
-    def __init__(self, database: Database, lock: FolderLock) -> None:
+    @classmethod
+    def open_in_memory(cls, id_prefix: str = "t") -> Store:
+        """A store that nothing on the disk knows and that vanishes when it is closed.
+
+        ``id_prefix`` begins the id of every row that it makes: by that it is told which store has an id. Its
+        owners are made by ``add_owner``.
+        """
+        with plain_errors(Path()):
+            engine = connect_in_memory()
+            upgrade(engine)
+            return cls(Database.in_memory(engine, id_prefix), None)
+
+    def __init__(self, database: Database, lock: FolderLock | None) -> None:
         super().__init__(database)
         self._lock = lock
 
     def close(self) -> None:
         """Finish the writes that wait and close the file. Later calls raise StorageClosed."""
         self._database.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()

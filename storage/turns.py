@@ -1,4 +1,4 @@
-"""The beginning of a turn: the user's message and a queued generation, in one commit."""
+"""The beginning of a turn: the user's message, where there is a new one, and a queued generation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from inference.types import ReasoningEffort, Role, SamplingParams
-from storage.conversations import described, next_sequence, touch
-from storage.database import Queries
-from storage.errors import Conflict, NotFound
-from storage.mapping import generation_record, message_record
-from storage.owned import open_generation_row, owned_conversation
-from storage.records import GenerationStatus, TurnRecord, new_id
-from storage.schema import ConversationRow, GenerationRow, MessageRow, UserRow
+from storage.database import Queries, fresh_id
+from storage.errors import Conflict, InvalidValue, NotFound
+from storage.mapping import generation_record
+from storage.owned import (
+    described,
+    next_sequence,
+    next_time,
+    note_turn,
+    open_generation_row,
+    owned_conversation,
+)
+from storage.records import ChatSettings, GenerationStatus, MessageRecord, ReplyMode, TurnRecord
+from storage.reply_rows import append_output
+from storage.schema import ConversationRow, GenerationRow, MessageRow
+from storage.tree import neighbours, place_of, point, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,22 @@ class _Turn:
     owner_id: str
     conversation_id: str | None
     parent_id: str | None
+    edit_of: str | None
+    regenerate: str | None
+    continues_id: str | None
     expected_leaf_id: str | None
     text: str
     title: str
+    conversation_settings: ChatSettings
     effort: ReasoningEffort
     sampling: SamplingParams
     model: str
     prompt_ids: tuple[int, ...]
+    primed_ids: tuple[int, ...]
+    mode: ReplyMode | None
+    dropped_reasoning: int
+    dropped_turns: int
+    context_length: int | None
     client_id: str | None
 
 
@@ -51,40 +68,67 @@ class TurnQueries(Queries):
         model: str,
         prompt_ids: Sequence[int],
         parent_id: str | None = None,
+        edit_of: str | None = None,
+        regenerate: str | None = None,
+        continues_id: str | None = None,
+        primed_ids: Sequence[int] = (),
+        mode: ReplyMode | None = None,
+        dropped_reasoning: int = 0,
+        dropped_turns: int = 0,
+        context_length: int | None = None,
+        conversation_settings: ChatSettings | None = None,
         expected_leaf_id: str | None = None,
         client_id: str | None = None,
     ) -> TurnRecord:
-        """Commit the user's message and a queued generation; when this returns, nothing of it can be lost.
+        # long because every argument is a field of what is stored
+        """Commit the question and a queued generation; when this returns, nothing of it can be lost.
 
-        ``conversation_id`` None makes a conversation called ``title``. ``parent_id`` None continues at the
-        leaf. ``expected_leaf_id`` is the leaf that ``prompt_ids`` was rendered from: Conflict when it moved
-        meanwhile. The same ``client_id`` again gives what it gave before, ``existing`` set, and writes
-        nothing. Raises Conflict while the conversation still answers, NotFound for a conversation or parent
-        that is not there.
+        ``conversation_id`` None makes a conversation with ``title`` and ``conversation_settings``. The
+        question stands at the leaf, or below ``parent_id``, or beside the question ``edit_of``. With
+        ``regenerate`` (a question's id) or ``continues_id`` (a generation's id) there is no new question:
+        ``text`` is not used, and ``user_message`` of the answer is the old one. The new reply is the one
+        that is shown.
+
+        ``primed_ids`` are output tokens taken over from ``continues_id``: they are stored as the first output
+        ids, so the ``output_ids`` of later saves begin with them. ``expected_leaf_id`` is the leaf that
+        ``prompt_ids`` was rendered from: Conflict when it moved meanwhile. The same ``client_id`` again gives
+        what it gave before, ``existing`` set, and writes nothing. Raises Conflict while the conversation
+        still answers, NotFound for what is not there.
         """
         turn = _Turn(
             owner_id=owner_id,
             conversation_id=conversation_id,
             parent_id=parent_id,
+            edit_of=edit_of,
+            regenerate=regenerate,
+            continues_id=continues_id,
             expected_leaf_id=expected_leaf_id,
             text=text,
             title=title,
+            conversation_settings=conversation_settings or ChatSettings(),
             effort=effort,
             sampling=sampling,
             model=model,
             prompt_ids=tuple(prompt_ids),
+            primed_ids=tuple(primed_ids),
+            mode=mode,
+            dropped_reasoning=dropped_reasoning,
+            dropped_turns=dropped_turns,
+            context_length=context_length,
             client_id=client_id,
         )
         return self._database.write(lambda session: _begin(session, turn))
 
     def find_turn(self, owner_id: str, client_id: str) -> TurnRecord | None:
-        """What this owner's ``client_id`` began before, if it did."""
+        """What this owner's ``client_id`` began before, if it did. Raises NotFound when that is deleted."""
         with self._database.read() as session:
             return _earlier(session, owner_id, client_id)
 
 
 def _begin(session: Session, turn: _Turn) -> TurnRecord:
     """The whole transaction."""
+    if sum(place is not None for place in (turn.parent_id, turn.edit_of, _asked_again(turn))) > 1:
+        raise InvalidValue("A turn has one place: below a message, beside a question, or at an old question.")
     earlier = _earlier(session, turn.owner_id, turn.client_id)
     if earlier is not None:
         return earlier
@@ -93,29 +137,28 @@ def _begin(session: Session, turn: _Turn) -> TurnRecord:
     else:
         conversation = owned_conversation(session, turn.owner_id, turn.conversation_id)
         _check_free(session, conversation, turn)
-        touch(session, conversation)
-    message = MessageRow(
-        id=new_id(),
-        conversation_id=conversation.id,
-        parent_id=_parent(session, conversation, turn.parent_id),
-        role=Role.USER,
-        content=turn.text,
-        complete=True,
-        recovered=False,
-        token_count=0,
-        created_at=datetime.now(UTC),
-    )
-    session.add(message)
-    session.flush()
-    generation = _new_generation(turn, conversation.id, message.id)
+        note_turn(session, conversation)
+    if _asked_again(turn) is None:
+        question = _new_question(session, conversation, turn)
+    else:
+        question = _old_question(session, conversation, turn)
+    generation = _new_generation(turn, fresh_id(session), conversation.id, question.id)
     session.add(generation)
-    conversation.leaf_id = message.id
+    session.flush()
+    append_output(session, generation.id, turn.primed_ids)
+    question.chosen_generation_id = generation.id
+    conversation.leaf_id = question.id
     session.flush()
     return TurnRecord(
         conversation=described(session, conversation),
-        user_message=message_record(message),
+        user_message=_with_neighbours(session, conversation, question),
         generation=generation_record(generation),
     )
+
+
+def _asked_again(turn: _Turn) -> str | None:
+    """What names an old question, if anything does."""
+    return turn.regenerate if turn.continues_id is None else turn.continues_id
 
 
 def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnRecord | None:
@@ -131,22 +174,32 @@ def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnReco
     conversation = owned_conversation(session, owner_id, generation.conversation_id)
     return TurnRecord(
         conversation=described(session, conversation),
-        user_message=message_record(message),
+        user_message=_with_neighbours(session, conversation, message),
         generation=generation_record(generation),
         existing=True,
     )
 
 
+def _with_neighbours(session: Session, conversation: ConversationRow, row: MessageRow) -> MessageRecord:
+    """A question as ``path`` would tell it."""
+    return neighbours(session, conversation, [row], {row.id: row.chosen_generation_id})[0]
+
+
 def _new_conversation(session: Session, turn: _Turn) -> ConversationRow:
     """A conversation without messages yet."""
-    if turn.parent_id is not None or session.get(UserRow, turn.owner_id) is None:
+    if turn.parent_id is not None or turn.edit_of is not None or _asked_again(turn) is not None:
         raise NotFound
-    now = datetime.now(UTC)
+    sequence = next_sequence(session, turn.owner_id)
+    now = next_time(session, turn.owner_id)
     row = ConversationRow(
-        id=new_id(),
+        id=fresh_id(session),
         owner_id=turn.owner_id,
         title=turn.title,
-        updated_sequence=next_sequence(session, turn.owner_id),
+        title_by_hand=False,
+        pinned=False,
+        archived=False,
+        settings=turn.conversation_settings,
+        updated_sequence=sequence,
         created_at=now,
         updated_at=now,
     )
@@ -163,22 +216,73 @@ def _check_free(session: Session, conversation: ConversationRow, turn: _Turn) ->
         raise Conflict("This conversation went on elsewhere. Reload it and try again.")
 
 
-def _parent(session: Session, conversation: ConversationRow, parent_id: str | None) -> str | None:
-    """The message to continue at; NotFound when it belongs to another conversation."""
-    if parent_id is None:
-        return conversation.leaf_id
-    found = session.scalar(
-        select(MessageRow.id).where(MessageRow.id == parent_id, MessageRow.conversation_id == conversation.id)
+def _new_question(session: Session, conversation: ConversationRow, turn: _Turn) -> MessageRow:
+    """A message of the user at its place, which the conversation shows from now on."""
+    if turn.edit_of is not None:
+        parent_id = _question(session, conversation, turn.edit_of).parent_id
+    elif turn.parent_id is not None:
+        parent_id = place_of(session, conversation.id, turn.parent_id).id
+    else:
+        parent_id = conversation.leaf_id
+    row = MessageRow(
+        id=fresh_id(session),
+        conversation_id=conversation.id,
+        parent_id=parent_id,
+        role=Role.USER,
+        content=turn.text,
+        complete=True,
+        recovered=False,
+        token_count=0,
+        created_at=datetime.now(UTC),
     )
-    if found is None:
+    session.add(row)
+    session.flush()
+    if parent_id is not None and parent_id == conversation.leaf_id:  # the way there is shown already
+        places = (place_of(session, conversation.id, each) for each in (parent_id, row.id))
+        point(session, *places)
+    else:
+        show(session, conversation, row.id)
+    return row
+
+
+def _old_question(session: Session, conversation: ConversationRow, turn: _Turn) -> MessageRow:
+    """The question that is answered again."""
+    question_id = turn.regenerate
+    if turn.continues_id is not None:
+        question_id = session.scalar(
+            select(GenerationRow.user_message_id).where(
+                GenerationRow.id == turn.continues_id, GenerationRow.conversation_id == conversation.id
+            )
+        )
+        if question_id is None:
+            raise NotFound
+        if turn.regenerate not in (None, question_id):
+            raise InvalidValue("The reply to continue answers another question.")
+    row = _question(session, conversation, question_id)
+    show(session, conversation, row.id)
+    return row
+
+
+def _question(session: Session, conversation: ConversationRow, message_id: str | None) -> MessageRow:
+    """A message of the user in this conversation. Raises NotFound."""
+    row = session.scalar(
+        select(MessageRow).where(
+            MessageRow.id == message_id,
+            MessageRow.conversation_id == conversation.id,
+            MessageRow.role == Role.USER,
+        )
+    )
+    if row is None:
         raise NotFound
-    return found
+    return row
 
 
-def _new_generation(turn: _Turn, conversation_id: str, user_message_id: str) -> GenerationRow:
+def _new_generation(
+    turn: _Turn, generation_id: str, conversation_id: str, user_message_id: str
+) -> GenerationRow:
     """A queued generation that has measured nothing yet."""
     return GenerationRow(
-        id=new_id(),
+        id=generation_id,
         conversation_id=conversation_id,
         user_message_id=user_message_id,
         owner_id=turn.owner_id,
@@ -196,11 +300,18 @@ def _new_generation(turn: _Turn, conversation_id: str, user_message_id: str) -> 
         cached_tokens=0,
         completion_tokens=0,
         reasoning_tokens=0,
+        commentary_tokens=0,
         final_tokens=0,
         queued_seconds=0.0,
         ttft_seconds=0.0,
         total_seconds=0.0,
         tokens_per_second=0.0,
         reasoning_seconds=0.0,
+        continues_id=turn.continues_id,
+        primed_tokens=len(turn.primed_ids),
+        mode=turn.mode,
+        dropped_reasoning=turn.dropped_reasoning,
+        dropped_turns=turn.dropped_turns,
+        context_length=turn.context_length,
         created_at=datetime.now(UTC),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
@@ -27,6 +29,13 @@ class UserQueries(Queries):
                 return user_record(row)
         return self._database.write(lambda session: _seen(session, identity_hash))
 
+    def add_owner(self, owner_id: str) -> None:
+        """Know a user of another store under the same id, so that he can own things here too.
+
+        No identity leads to the copy. May be repeated.
+        """
+        self._database.write(lambda session: _known(session, owner_id))
+
 
 def _by_identity(session: Session, identity_hash: str) -> UserRow | None:
     return session.scalar(select(UserRow).where(UserRow.identity_hash == identity_hash))
@@ -37,17 +46,38 @@ def _seen(session: Session, identity_hash: str) -> User:
     now = datetime.now(UTC)
     row = _by_identity(session, identity_hash)
     if row is None:
-        row = UserRow(id=new_id(), identity_hash=identity_hash, created_at=now, last_seen_at=now)
-        session.add(row)
-        session.flush()
-        defaults = Preferences()
-        session.add(
-            PreferencesRow(
-                owner_id=row.id,
-                effort=defaults.effort,
-                show_reasoning=defaults.show_reasoning,
-                theme=defaults.theme,
-            )
-        )
+        row = _new_user(session, new_id(), identity_hash)
     row.last_seen_at = now
     return user_record(row)
+
+
+def _known(session: Session, owner_id: str) -> None:
+    """Make the user when it is new."""
+    if session.scalar(select(UserRow.id).where(UserRow.id == owner_id)) is None:
+        _new_user(session, owner_id, hashlib.sha256(secrets.token_bytes()).hexdigest())
+
+
+def _new_user(session: Session, user_id: str, identity_hash: str) -> UserRow:
+    """A user who has set nothing yet."""
+    now = datetime.now(UTC)
+    row = UserRow(
+        id=user_id,
+        identity_hash=identity_hash,
+        change_sequence=0,
+        purged_sequence=0,
+        created_at=now,
+        last_seen_at=now,
+    )
+    session.add(row)
+    session.flush()
+    defaults = Preferences()
+    session.add(
+        PreferencesRow(
+            owner_id=row.id,
+            effort=defaults.effort,
+            show_reasoning=defaults.show_reasoning,
+            theme=defaults.theme,
+            settings=defaults.settings,
+        )
+    )
+    return row

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import func, select
 
-from inference.types import Channel, Role
+from inference.types import Channel, ReasoningEffort, Role
 from storage.errors import InvalidText, InvalidValue, NotFound
-from storage.records import MessageRecord
+from storage.records import ChatSettings, MessageRecord, WhenFull
 from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish
@@ -125,34 +128,50 @@ def test_generations_of_a_conversation_are_listed_oldest_first(store: Store, own
     assert [generation.user_message_id for generation in generations] == users
 
 
-def test_title_and_instructions_change_one_by_one(store: Store, owner: str) -> None:
+def test_what_is_given_changes_and_the_rest_stays(store: Store, owner: str) -> None:
     conversation = answered(store, owner, "one", "1")
     before = store.get_conversation(owner, conversation)
-    changed = store.update_conversation(owner, conversation, title="Sums")
-    assert (changed.title, changed.instructions) == ("Sums", None)
-    assert changed.updated_at > before.updated_at
-    changed = store.update_conversation(owner, conversation, instructions="Answer in capitals.")
-    assert (changed.title, changed.instructions) == ("Sums", "Answer in capitals.")
-    changed = store.update_conversation(owner, conversation, instructions="")
-    assert (changed.title, changed.instructions) == ("Sums", None)
+    changed = store.update_conversation(owner, conversation, title="Sums", title_by_hand=True)
+    assert changed == replace(before, title="Sums", title_by_hand=True, sequence=before.sequence + 1)
+    settings = ChatSettings(
+        instructions="Answer in capitals.",
+        effort=ReasoningEffort.LOW,
+        temperature=0.0,
+        seed=0,
+        show_reasoning=False,
+        when_full=WhenFull.DROP_OLDEST,
+    )
+    changed = store.update_conversation(owner, conversation, settings=settings, pinned=True, archived=True)
+    assert changed == replace(
+        before,
+        title="Sums",
+        title_by_hand=True,
+        settings=settings,
+        pinned=True,
+        archived=True,
+        sequence=before.sequence + 2,
+    )
     assert store.get_conversation(owner, conversation) == changed
-    assert changed.created_at == before.created_at
+    assert store.update_conversation(owner, conversation, pinned=True) == changed
+    changed = store.update_conversation(owner, conversation, settings=ChatSettings(), pinned=False)
+    assert (changed.settings, changed.pinned, changed.archived) == (ChatSettings(), False, True)
 
 
 def test_a_lone_surrogate_in_a_title_changes_nothing(store: Store, owner: str) -> None:
     conversation = answered(store, owner, "one", "1")
     before = store.get_conversation(owner, conversation)
     with pytest.raises(InvalidText):
-        store.update_conversation(owner, conversation, title="broken \ud83d", instructions="fine")
+        store.update_conversation(owner, conversation, title="broken \ud83d", pinned=True)
     assert store.get_conversation(owner, conversation) == before
 
 
-def test_deleting_takes_messages_generations_and_tokens_along(store: Store, owner: str) -> None:
+def test_purging_takes_messages_generations_and_tokens_along(store: Store, owner: str) -> None:
     kept = answered(store, owner, "kept", "1")
     gone = answered(store, owner, "gone", "2")
     turn = begin(store, owner, "still open", conversation_id=gone)
     store.save_progress(owner, turn.generation.id, [draft(0, "half")], [5])
     store.delete_conversation(owner, gone)
+    assert store.purge_deleted(datetime.now(UTC)) == [gone]
     with pytest.raises(NotFound):
         store.get_conversation(owner, gone)
     with pytest.raises(NotFound):
@@ -173,6 +192,7 @@ def test_a_reply_of_two_thousand_messages_can_be_read_and_deleted(store: Store, 
     assert contents(store.path(owner, turn.conversation.id))[1:] == [str(index) for index in range(2000)]
     store.delete_conversation(owner, turn.conversation.id)
     assert store.list_conversations(owner) == ([], None)
+    assert store.purge_deleted(datetime.now(UTC)) == [turn.conversation.id]
 
 
 def test_deleting_twice_says_that_it_is_gone(store: Store, owner: str) -> None:

@@ -25,7 +25,6 @@ PRAGMAS = {
     "foreign_keys": 1,
     "busy_timeout": BUSY_MILLISECONDS,
     "mmap_size": 0,
-    "trusted_schema": 0,
 }
 
 
@@ -40,19 +39,20 @@ def pragmas(session: Session) -> dict[str, object]:
 def test_the_settings_are_in_force_on_the_writer(store: Store) -> None:
     assert store._database.write(pragmas) == PRAGMAS
     assert store._database.write(lambda session: pragma(session, "query_only")) == 0
+    assert store._database.write(lambda session: pragma(session, "trusted_schema")) == 1
 
 
 def test_the_settings_are_in_force_on_every_reader(store: Store) -> None:
     together = threading.Barrier(READERS)
 
-    def look(_: int) -> tuple[dict[str, object], object]:
+    def look(_: int) -> tuple[dict[str, object], object, object]:
         with store._database.read() as session:
             found = pragmas(session)
             together.wait(timeout=30)  # all readers are in use at once: each is another connection
-            return found, pragma(session, "query_only")
+            return found, pragma(session, "query_only"), pragma(session, "trusted_schema")
 
     with ThreadPoolExecutor(READERS) as threads:
-        assert list(threads.map(look, range(READERS))) == [(PRAGMAS, 1)] * READERS
+        assert list(threads.map(look, range(READERS))) == [(PRAGMAS, 1, 0)] * READERS
 
 
 def test_a_reader_cannot_write(store: Store, owner: str) -> None:

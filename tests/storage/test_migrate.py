@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 import subprocess
@@ -30,7 +31,12 @@ def tables(path: Path) -> dict[str, str]:
         rows = connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
         )
-        return {name: " ".join(sql.split()) for name, sql in rows}
+        return {name: words(sql) for name, sql in rows}
+
+
+def words(sql: str) -> str:
+    """A table that was made anew has its name in quotes."""
+    return re.sub(r'^CREATE TABLE "(\w+)"', r"CREATE TABLE \1", " ".join(sql.split()))
 
 
 def folder(path: Path) -> dict[str, bytes]:
@@ -52,11 +58,17 @@ def test_the_migrations_make_the_tables_of_the_models_word_for_word(tmp_path: Pa
     assert set(Base.metadata.tables) <= set(parts(made))
 
 
+def is_no_index(name: str | None, kind: str, _parents: object) -> bool:
+    """The tables of the search are none of the models'."""
+    return kind != "table" or not str(name).startswith("search_")
+
+
 def test_alembic_finds_nothing_to_migrate(path: Path) -> None:
     prepare(path)
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": is_no_index})
+        assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from inference.types import ReasoningEffort
+from inference.types import Channel, Message, ReasoningEffort, Role
+from storage.drafts import ConversationDraft
 from storage.errors import NotFound
-from storage.records import TurnRecord
+from storage.records import Changes, ChatSettings, MessageDraft, SearchKind, TurnRecord, new_id
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish, identity
 
@@ -29,6 +31,8 @@ class Ids:
     conversation: str
     message: str
     generation: str
+    share: str
+    preset: str
 
 
 Case = Callable[[Store, str, Ids], object]
@@ -42,6 +46,17 @@ BY_ID: dict[str, Case] = {
         who, ids.conversation, title="x"
     ),
     "delete_conversation": lambda store, who, ids: store.delete_conversation(who, ids.conversation),
+    "restore_conversation": lambda store, who, ids: store.restore_conversation(who, ids.conversation),
+    "select_branch": lambda store, who, ids: store.select_branch(
+        who, ids.conversation, message_id=ids.message
+    ),
+    "export_conversation": lambda store, who, ids: store.export_conversation(who, ids.conversation),
+    "create_share": lambda store, who, ids: store.create_share(
+        who, ids.conversation, title="x", include_reasoning=True, snapshot="x", message_count=1
+    ),
+    "delete_share": lambda store, who, ids: store.delete_share(who, ids.share),
+    "update_preset": lambda store, who, ids: store.update_preset(who, ids.preset, name="x"),
+    "delete_preset": lambda store, who, ids: store.delete_preset(who, ids.preset),
     "open_generation": lambda store, who, ids: store.open_generation(who, ids.conversation),
     "get_generation": lambda store, who, ids: store.get_generation(who, ids.generation),
     "generation_messages": lambda store, who, ids: store.generation_messages(who, ids.generation),
@@ -52,11 +67,32 @@ BY_ID: dict[str, Case] = {
 }
 """Methods that take the id of something."""
 
-BY_OWNER = {"list_conversations", "get_preferences", "update_preferences", "find_turn"}
+BY_OWNER = {
+    "list_conversations",
+    "conversation_ids",
+    "changes",
+    "get_preferences",
+    "update_preferences",
+    "find_turn",
+    "list_presets",
+    "create_preset",
+    "list_shares",
+    "search",
+    "insert_conversation",
+    "insert_conversations",
+}
 """Methods that take the owner alone; each has a test of its own below."""
 
-WITHOUT_OWNER = {"open", "close", "user_for_identity"}
-"""Methods that come before any owner is known."""
+WITHOUT_OWNER = {
+    "open",
+    "open_in_memory",
+    "close",
+    "user_for_identity",
+    "add_owner",
+    "purge_deleted",
+    "shared_snapshot",
+}
+"""Methods that come before any owner is known, are about all of them, or are for everybody."""
 
 
 @pytest.fixture
@@ -67,6 +103,16 @@ def turn(store: Store, owner: str) -> TurnRecord:
     return turn
 
 
+@pytest.fixture
+def ids(store: Store, owner: str, turn: TurnRecord) -> Ids:
+    """What the owner has."""
+    share = store.create_share(
+        owner, turn.conversation.id, title="t", include_reasoning=True, snapshot="s", message_count=1
+    )
+    preset = store.create_preset(owner, "mine", ChatSettings(seed=1))
+    return Ids(turn.conversation.id, turn.user_message.id, turn.generation.id, share.id, preset.id)
+
+
 def everything(store: Store, owner: str, turn: TurnRecord) -> list[Any]:
     """All that the owner can see."""
     return [
@@ -75,6 +121,9 @@ def everything(store: Store, owner: str, turn: TurnRecord) -> list[Any]:
         store.conversation_generations(owner, turn.conversation.id),
         store.generation_tokens(owner, turn.generation.id),
         store.get_preferences(owner),
+        store.list_presets(owner),
+        store.list_shares(owner),
+        store.changes(owner),
     ]
 
 
@@ -90,14 +139,13 @@ def test_the_owner_is_the_first_parameter(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BY_ID))
 def test_a_foreign_id_reads_like_an_absent_one_and_changes_nothing(
-    store: Store, owner: str, stranger: str, turn: TurnRecord, name: str
+    store: Store, owner: str, stranger: str, turn: TurnRecord, ids: Ids, name: str
 ) -> None:
     before = everything(store, owner, turn)
-    foreign = Ids(turn.conversation.id, turn.user_message.id, turn.generation.id)
     answers = []
-    for ids in (foreign, Ids(ABSENT, ABSENT, ABSENT)):
+    for asked in (ids, Ids(ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)):
         with pytest.raises(NotFound) as caught:
-            BY_ID[name](store, stranger, ids)
+            BY_ID[name](store, stranger, asked)
         answers.append((type(caught.value), str(caught.value), caught.value.code))
     assert answers[0] == answers[1]
     assert everything(store, owner, turn) == before
@@ -105,9 +153,8 @@ def test_a_foreign_id_reads_like_an_absent_one_and_changes_nothing(
 
 
 @pytest.mark.parametrize("name", sorted(set(BY_ID) - {"begin_turn"}))
-def test_the_owner_may(store: Store, owner: str, turn: TurnRecord, name: str) -> None:
+def test_the_owner_may(store: Store, owner: str, ids: Ids, name: str) -> None:
     """The other side: the same call fits the owner, so the refusal above is about ownership."""
-    ids = Ids(turn.conversation.id, turn.user_message.id, turn.generation.id)
     if name == "save_progress":
         store.save_progress(owner, ids.generation, [draft(1, "x")], [4, 5, 6])
     else:
@@ -130,6 +177,52 @@ def test_lists_hold_only_what_is_theirs(store: Store, owner: str, stranger: str,
     theirs = begin(store, stranger)
     assert [item.id for item in store.list_conversations(owner)[0]] == [turn.conversation.id]
     assert [item.id for item in store.list_conversations(stranger)[0]] == [theirs.conversation.id]
+    assert store.list_conversations(ABSENT) == ([], None)
+    assert store.conversation_ids(owner) == [turn.conversation.id]
+    assert store.conversation_ids(stranger) == [theirs.conversation.id]
+    assert store.conversation_ids(ABSENT) == []
+    assert [item.id for item in store.changes(stranger, 0).conversations] == [theirs.conversation.id]
+    assert store.changes(ABSENT, 0) == Changes(0)
+
+
+def test_presets_and_shares_are_apart(store: Store, owner: str, stranger: str, ids: Ids) -> None:
+    assert [each.id for each in store.list_presets(owner)] == [ids.preset]
+    assert [each.id for each in store.list_shares(owner)] == [ids.share]
+    for other in (stranger, ABSENT):
+        assert store.list_presets(other) == []
+        assert store.list_shares(other) == store.list_shares(other, ids.conversation) == []
+    assert store.create_preset(stranger, "mine", ChatSettings()).name == "mine"
+
+
+@pytest.mark.parametrize("kind", SearchKind)
+def test_a_search_finds_only_what_is_theirs(
+    store: Store, owner: str, stranger: str, turn: TurnRecord, kind: SearchKind
+) -> None:
+    drafts = [
+        draft(0, "a secret thought", complete=True),
+        MessageDraft(new_id(), 1, Message(Role.TOOL, "a secret result", recipient="assistant")),
+        draft(2, "a secret answer", Channel.FINAL),
+    ]
+    finish(
+        store,
+        owner,
+        turn.generation.id,
+        messages=[
+            replace(drafts[0], id=store.generation_messages(owner, turn.generation.id)[0].id),
+            *drafts[1:],
+        ],
+    )
+    begin(store, stranger, "a public question")
+    assert len(store.search(owner, "secret", frozenset([kind]))[0]) == 1
+    for other in (stranger, ABSENT):
+        assert store.search(other, "secret", frozenset(SearchKind)) == ([], None)
+
+
+def test_nothing_is_made_for_an_unknown_owner(store: Store) -> None:
+    with pytest.raises(NotFound):
+        store.create_preset(ABSENT, "x", ChatSettings())
+    with pytest.raises(NotFound):
+        store.insert_conversation(ABSENT, ConversationDraft("x", ChatSettings(), datetime.now(UTC), ()))
     assert store.list_conversations(ABSENT) == ([], None)
 
 

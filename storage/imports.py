@@ -1,0 +1,171 @@
+"""Conversations that were made elsewhere, put in with all their branches in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
+
+from storage.database import Queries, fresh_id
+from storage.draft_check import Reply, replies_of
+from storage.drafts import ConversationDraft
+from storage.owned import described, next_sequence
+from storage.records import ConversationRecord
+from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow
+from storage.tree import leaf_below, show
+
+
+class ImportQueries(Queries):
+    """The store's part for conversations that were made elsewhere."""
+
+    def insert_conversation(self, owner_id: str, draft: ConversationDraft) -> ConversationRecord:
+        """Put one in under new ids. Raises InvalidValue for a draft that is no tree, NotFound."""
+        return self.insert_conversations(owner_id, [draft])[0]
+
+    def insert_conversations(
+        self, owner_id: str, drafts: Sequence[ConversationDraft]
+    ) -> list[ConversationRecord]:
+        """Put all of them in, or none. Raises InvalidValue for a draft that is no tree, NotFound.
+
+        Times in the future become now: the list is in their order.
+        """
+
+        def work(session: Session) -> list[ConversationRecord]:
+            session.execute(text("PRAGMA defer_foreign_keys = ON"))  # rows point at each other both ways
+            return [_insert(session, owner_id, draft) for draft in drafts]
+
+        return self._database.write(work)
+
+
+def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> ConversationRecord:
+    """One conversation; of its branches the newest are shown, and those that lead to its leaf."""
+    replies = replies_of(draft)
+    ids = {node.key: fresh_id(session) for node in draft.nodes}
+    reply_ids = {reply.generation.key: fresh_id(session) for reply in replies}
+    row = _conversation(session, owner_id, draft)
+    onward: dict[str | None, str] = {
+        node.parent_key: ids[node.key] for node in draft.nodes if node.generation is None
+    }
+    chosen = {reply.question_key: reply_ids[reply.generation.key] for reply in replies}
+    row.chosen_root_id = onward.get(None)
+    _insert_all(session, GenerationRow, [_generation(row, reply, ids, reply_ids) for reply in replies])
+    _insert_all(
+        session,
+        MessageRow,
+        [
+            {
+                "id": ids[node.key],
+                "conversation_id": row.id,
+                "parent_id": None if node.parent_key is None else ids[node.parent_key],
+                "generation_id": None if node.generation is None else reply_ids[node.generation.key],
+                "role": node.message.role,
+                "channel": node.message.channel,
+                "recipient": node.message.recipient,
+                "name": node.message.name,
+                "content": node.message.content,
+                "content_type": node.message.content_type,
+                "complete": node.complete,
+                "recovered": node.message.recovered,
+                "token_count": node.token_count,
+                "created_at": node.created_at,
+                "chosen_generation_id": chosen.get(node.key),
+                "chosen_child_id": onward.get(node.key),
+            }
+            for node in draft.nodes
+        ],
+    )
+    _insert_all(
+        session,
+        OutputTokensRow,
+        [
+            {"generation_id": reply_ids[each.generation.key], "start": 0, "ids": each.generation.output_ids}
+            for each in replies
+            if each.generation.output_ids
+        ],
+    )
+    if draft.leaf_key is not None:
+        row.leaf_id = ids[draft.leaf_key]
+        show(session, row, row.leaf_id)
+    elif row.chosen_root_id is not None:
+        row.leaf_id = leaf_below(session, row.chosen_root_id)
+    return described(session, row)
+
+
+def _conversation(session: Session, owner_id: str, draft: ConversationDraft) -> ConversationRow:
+    """The conversation's row, without a leaf yet."""
+    now = datetime.now(UTC)
+    latest = max((node.created_at for node in draft.nodes), default=draft.created_at)
+    row = ConversationRow(
+        id=fresh_id(session),
+        owner_id=owner_id,
+        title=draft.title,
+        title_by_hand=draft.title_by_hand,
+        pinned=draft.pinned,
+        archived=draft.archived,
+        settings=draft.settings,
+        updated_sequence=next_sequence(session, owner_id),
+        created_at=min(now, draft.created_at),
+        updated_at=min(now, draft.updated_at or latest),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _generation(
+    row: ConversationRow, reply: Reply, ids: Mapping[str, str], reply_ids: Mapping[str, str]
+) -> dict[str, Any]:
+    """One reply's columns."""
+    draft = reply.generation
+    return {
+        "id": reply_ids[draft.key],
+        "conversation_id": row.id,
+        "user_message_id": ids[reply.question_key],
+        "owner_id": row.owner_id,
+        "client_id": None,
+        "status": draft.status,
+        "effort": draft.effort,
+        "temperature": draft.sampling.temperature,
+        "top_p": draft.sampling.top_p,
+        "seed": draft.sampling.seed,
+        "max_tokens": draft.sampling.max_tokens,
+        "model": draft.model,
+        "revision": draft.revision,
+        "prompt_ids": draft.prompt_ids,
+        "prompt_tokens": draft.usage.prompt,
+        "cached_tokens": draft.usage.cached,
+        "completion_tokens": draft.usage.completion,
+        "reasoning_tokens": draft.usage.reasoning,
+        "commentary_tokens": draft.usage.commentary,
+        "final_tokens": draft.usage.final,
+        "queued_seconds": draft.timings.queued,
+        "ttft_seconds": draft.timings.ttft,
+        "total_seconds": draft.timings.total,
+        "tokens_per_second": draft.timings.tokens_per_second,
+        "reasoning_seconds": draft.reasoning_seconds,
+        "finish_reason": draft.finish_reason,
+        "error": draft.error,
+        "error_code": draft.error_code,
+        "continues_id": None if draft.continues_key is None else reply_ids[draft.continues_key],
+        "primed_tokens": draft.primed_tokens,
+        "mode": draft.mode,
+        "dropped_reasoning": draft.dropped_reasoning,
+        "dropped_turns": draft.dropped_turns,
+        "context_length": draft.context_length,
+        "created_at": reply.created_at,
+        "started_at": draft.started_at,
+        "finished_at": draft.finished_at,
+    }
+
+
+def _insert_all(
+    session: Session,
+    table: type[GenerationRow | MessageRow | OutputTokensRow],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Many rows in one statement."""
+    if rows:
+        session.execute(insert(table), rows)

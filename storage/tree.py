@@ -1,0 +1,183 @@
+"""The tree of a conversation: which branch each place shows, and where it ends.
+
+A place goes on like this. From a question: into the first message of ``chosen_generation_id``; when that
+reply has no message, or there is none, to the question ``chosen_child_id``. From a message of a reply: to
+the question ``chosen_child_id`` if it is set, else to the next message of the same reply.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sqlalchemy import CTE, exists, literal, select, text, update
+from sqlalchemy.orm import Session
+
+from inference.types import Role
+from storage.errors import NotFound
+from storage.mapping import message_record
+from storage.records import MessageRecord
+from storage.schema import ConversationRow, GenerationRow, MessageRow
+
+_COLUMNS = (
+    MessageRow.id,
+    MessageRow.generation_id,
+    MessageRow.chosen_generation_id,
+    MessageRow.chosen_child_id,
+)
+_LEAF_BELOW = text("""
+WITH RECURSIVE way (id, depth) AS (
+    SELECT :start, 0
+    UNION ALL
+    SELECT
+        coalesce(
+            CASE WHEN place.role = 'user' THEN (
+                SELECT child.id FROM messages AS child
+                WHERE child.generation_id = place.chosen_generation_id AND child.parent_id = place.id
+            ) END,
+            place.chosen_child_id,
+            CASE WHEN place.role <> 'user' THEN (
+                SELECT child.id FROM messages AS child
+                WHERE child.generation_id = place.generation_id AND child.parent_id = place.id
+            ) END
+        ),
+        way.depth + 1
+    FROM way JOIN messages AS place ON place.id = way.id
+)
+SELECT id FROM way WHERE id IS NOT NULL ORDER BY depth DESC LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a message's row says about its way on."""
+
+    id: str
+    generation_id: str | None
+    chosen_generation_id: str | None
+    chosen_child_id: str | None
+
+    @property
+    def is_question(self) -> bool:
+        """True for what the user wrote."""
+        return self.generation_id is None
+
+
+def leaf_below(session: Session, message_id: str) -> str:
+    """The end of the branch that is shown below this message; the message itself when nothing is."""
+    return str(session.execute(_LEAF_BELOW, {"start": message_id}).scalar_one())
+
+
+def show(session: Session, conversation: ConversationRow, message_id: str) -> None:
+    """Make every place above this message show the way to it. Raises NotFound when it is elsewhere."""
+    places = _places(session, conversation.id, message_id)
+    conversation.chosen_root_id = places[0].id
+    for parent, child in pairwise(places):
+        point(session, parent, child)
+
+
+def place_of(session: Session, conversation_id: str, message_id: str) -> Place:
+    """One message of this conversation. Raises NotFound."""
+    statement = select(*_COLUMNS).where(
+        MessageRow.id == message_id, MessageRow.conversation_id == conversation_id
+    )
+    row = session.execute(statement).one_or_none()
+    if row is None:
+        raise NotFound
+    return Place(*row)
+
+
+def point(session: Session, parent: Place, child: Place) -> None:
+    """Let a place show its child; the ways that it does not show any more stay remembered where they can."""
+    generation, onward = parent.chosen_generation_id, parent.chosen_child_id
+    if child.is_question:
+        onward = child.id
+        if parent.is_question:
+            generation = _shown_empty(session, parent.id, generation)
+    elif parent.is_question:
+        generation = child.generation_id
+    else:
+        onward = None
+    if (generation, onward) != (parent.chosen_generation_id, parent.chosen_child_id):
+        session.execute(
+            update(MessageRow)
+            .where(MessageRow.id == parent.id)
+            .values(chosen_generation_id=generation, chosen_child_id=onward)
+        )
+
+
+def path_records(session: Session, conversation: ConversationRow, leaf_id: str) -> list[MessageRecord]:
+    """The messages from the root to the leaf. Raises NotFound when the leaf is not in the conversation."""
+    chain = _chain(conversation.id, leaf_id)
+    statement = select(MessageRow).join(chain, MessageRow.id == chain.c.id).order_by(chain.c.depth.desc())
+    rows = session.scalars(statement).all()
+    if not rows:
+        raise NotFound
+    shown = {rows[-1].id: rows[-1].chosen_generation_id}
+    for row, after in pairwise(rows):
+        if row.role is Role.USER:
+            shown[row.id] = after.generation_id or _shown_empty(session, row.id, row.chosen_generation_id)
+    return neighbours(session, conversation, rows, shown)
+
+
+def neighbours(
+    session: Session,
+    conversation: ConversationRow,
+    rows: Sequence[MessageRow],
+    shown: Mapping[str, str | None],
+) -> list[MessageRecord]:
+    """Records of these rows, questions with their siblings and replies, and the reply that is ``shown``."""
+    questions = defaultdict(list)
+    statement = select(MessageRow.sequence, MessageRow.id, MessageRow.parent_id).where(
+        MessageRow.conversation_id == conversation.id, MessageRow.role == Role.USER
+    )
+    for _, message_id, parent_id in sorted(session.execute(statement)):
+        questions[parent_id].append(message_id)
+    replies = defaultdict(list)
+    made = select(GenerationRow.user_message_id, GenerationRow.id)
+    made = made.where(GenerationRow.conversation_id == conversation.id).order_by(GenerationRow.sequence)
+    for question_id, generation_id in session.execute(made):
+        replies[question_id].append(generation_id)
+    siblings = {parent_id: tuple(ids) for parent_id, ids in questions.items()}
+    return [
+        message_record(row, siblings[row.parent_id], tuple(replies[row.id]), shown[row.id])
+        if row.role is Role.USER
+        else message_record(row)
+        for row in rows
+    ]
+
+
+def _places(session: Session, conversation_id: str, leaf_id: str) -> list[Place]:
+    """The way from the root to this message."""
+    chain = _chain(conversation_id, leaf_id)
+    statement = select(*_COLUMNS).join(chain, MessageRow.id == chain.c.id).order_by(chain.c.depth.desc())
+    places = [Place(*row) for row in session.execute(statement)]
+    if not places:
+        raise NotFound
+    return places
+
+
+def _chain(conversation_id: str, leaf_id: str) -> CTE:
+    """Ids from the leaf (depth 0) up to the root; none when the leaf is not in the conversation."""
+    chain = (
+        select(MessageRow.id, MessageRow.parent_id, literal(0).label("depth"))
+        .where(MessageRow.id == leaf_id, MessageRow.conversation_id == conversation_id)
+        .cte("chain", recursive=True)
+    )
+    return chain.union_all(
+        select(MessageRow.id, MessageRow.parent_id, chain.c.depth + 1).where(
+            MessageRow.id == chain.c.parent_id
+        )
+    )
+
+
+def _shown_empty(session: Session, question_id: str, chosen: str | None) -> str | None:
+    """The reply without messages that stands between two questions: the chosen one, else the newest."""
+    statement = select(GenerationRow.id).where(
+        GenerationRow.user_message_id == question_id,
+        ~exists().where(MessageRow.generation_id == GenerationRow.id),
+    )
+    empty = session.scalars(statement.order_by(GenerationRow.sequence.desc())).all()
+    return chosen if chosen is None or chosen in empty else next(iter(empty), None)
