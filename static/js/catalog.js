@@ -11,11 +11,10 @@ const NEXT_PAGE = 100;
  *   conversation (`item`, the `place`-th of `size` in its group; -1 while more may come), or the last row (`more`)
  */
 
-/** Pinned ones first, then the latest changed. */
+/** Pinned ones first, then the latest changed; of the same time, as the server named them. */
 function order(one, other) {
   if (one.pinned !== other.pinned) return one.pinned ? -1 : 1;
-  if (one.updated_at !== other.updated_at) return one.updated_at < other.updated_at ? 1 : -1;
-  return (other.sequence ?? 0) - (one.sequence ?? 0);
+  return one.updated_at === other.updated_at ? 0 : one.updated_at < other.updated_at ? 1 : -1;
 }
 
 export class Catalog {

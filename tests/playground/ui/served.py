@@ -30,6 +30,7 @@ class Served:
     url: str
     engine: ScriptedEngine
     loop: asyncio.AbstractEventLoop
+    store: Store
 
     def play(self, script: Script) -> Script:
         """The next replies follow this script."""
@@ -69,7 +70,7 @@ def serving(folder: Path) -> Iterator[Served]:
     thread.start()
     try:
         assert started.wait(TIMEOUT)
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine, loops[0])
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine, loops[0], store)
     finally:
         asyncio.run_coroutine_threadsafe(app.state.turns.close(), loops[0]).result(TIMEOUT)
         server.should_exit = True
