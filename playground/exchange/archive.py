@@ -22,7 +22,7 @@ def file_name(title: str) -> str:
         " " if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} else character
         for character in unicodedata.normalize("NFC", title)
     )
-    name = UNSAFE.sub("-", visible).strip("-. ")[:NAME_CHARS].strip("-. ")
+    name = UNSAFE.sub(" ", visible).strip("-. ")[:NAME_CHARS].strip("-. ")
     stem = name.partition(".")[0].strip()
     return f"{UNNAMED}-{name}" if name and RESERVED.match(stem) else name or UNNAMED
 
@@ -30,7 +30,7 @@ def file_name(title: str) -> str:
 def attachment(name: str) -> str:
     """The Content-Disposition of a download: a plain name for old programs, and the true one."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9._ -]+", "", plain).strip(" -.") or UNNAMED
+    plain = re.sub(r"[^A-Za-z0-9._ +-]+", "", plain).strip(" -.") or UNNAMED
     if "." in name and "." not in plain:
         plain = f"{UNNAMED}{name[name.rindex('.') :]}"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
