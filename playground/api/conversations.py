@@ -22,7 +22,7 @@ def list_conversations(
     owner: CurrentOwner,
     store: StoreDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 30,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
     archived: bool = False,
 ) -> views.Json:
     """One page: the pinned ones first, of both the newest first."""

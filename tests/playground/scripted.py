@@ -35,10 +35,11 @@ DRAWN_SEED = 2**53 - 1
 
 @dataclass
 class Script:
-    """One reply: ``messages`` are (channel and recipient, text). ``hold`` stops before token ``hold_at``.
+    """One reply: ``messages`` are (channel and recipient, text); ``ids`` are played instead of them.
 
-    ``ids`` are played instead of ``messages``. ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``fail_at`` ends the stream with
-    an error before that token, ``crash_at`` raises there, ``refuse_full`` refuses at submission.
+    ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``hold`` stops before token
+    ``hold_at``, ``fail_at`` ends the stream with an error before that token, ``crash_at`` raises there,
+    ``refuse_full`` refuses at submission.
     """
 
     messages: list[tuple[str, str]] = field(

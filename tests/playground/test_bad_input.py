@@ -159,8 +159,25 @@ PATCHES: list[tuple[dict[str, Any], str]] = [
     ({"title": "x" * 201}, "invalid_parameter"),
     ({"title": "\ud800"}, "invalid_text"),
     ({"title": 5}, "invalid_parameter"),
-    ({"instructions": "x" * 40_000}, "invalid_parameter"),
-    ({"instructions": "\x00"}, "invalid_text"),
+    ({"pinned": 1}, "invalid_parameter"),
+    ({"archived": "yes"}, "invalid_parameter"),
+    ({"instructions": "x"}, "invalid_parameter"),
+    ({"title": "Fine", "settings": {"instructions": "x" * 32_001}}, "invalid_parameter"),
+    ({"title": "Fine", "settings": {"instructions": "\x00"}}, "invalid_text"),
+    ({"pinned": True, "settings": {"model_identity": "\ud800"}}, "invalid_text"),
+    ({"settings": {"model_identity": "x" * 501}}, "invalid_parameter"),
+    ({"settings": {"effort": "extreme"}}, "invalid_effort"),
+    ({"settings": {"temperature": 2.01}}, "invalid_parameter"),
+    ({"settings": {"temperature": True}}, "invalid_parameter"),
+    ({"settings": {"top_p": 0}}, "invalid_parameter"),
+    ({"settings": {"max_tokens": 0}}, "invalid_parameter"),
+    ({"settings": {"max_tokens": 1_000_001}}, "invalid_parameter"),
+    ({"settings": {"seed": 2**63}}, "invalid_parameter"),
+    ({"settings": {"seed": -1}}, "invalid_parameter"),
+    ({"settings": {"show_reasoning": "no"}}, "invalid_parameter"),
+    ({"settings": {"when_full": "drop_newest"}}, "invalid_parameter"),
+    ({"settings": {"tools": []}}, "invalid_parameter"),
+    ({"settings": [1]}, "invalid_parameter"),
     ({"leaf_id": "0"}, "invalid_parameter"),
 ]
 
@@ -187,15 +204,46 @@ async def test_a_bad_change_of_a_conversation_changes_nothing(
         ({"theme": "pink"}, "invalid_parameter"),
         ({"show_reasoning": 1}, "invalid_parameter"),
         ({"language": "fr"}, "invalid_parameter"),
+        ({"theme": "dark", "settings": {"temperature": -1}}, "invalid_parameter"),
+        ({"theme": "dark", "settings": {"instructions": "\ud800"}}, "invalid_text"),
     ],
 )
 async def test_a_bad_preference_changes_nothing(
     browser: httpx.AsyncClient, body: dict[str, Any], code: str
 ) -> None:
-    answer = await browser.patch("/api/preferences", json=body)
+    before = (await browser.get("/api/preferences")).json()
+    answer = await browser.patch(
+        "/api/preferences", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
     assert (answer.status_code, fault(answer)["code"]) == (400, code)
-    expected = {"effort": "medium", "show_reasoning": False, "theme": "system"}
-    assert (await browser.get("/api/preferences")).json() == expected
+    assert (await browser.get("/api/preferences")).json() == before
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"settings": {}}, "name"),
+        ({"name": " \u200b", "settings": {}}, "name"),
+        ({"name": "x" * 101, "settings": {}}, "name"),
+        ({"name": "Mine"}, "settings"),
+        ({"name": "Mine", "settings": {"temperature": 3}}, "temperature"),
+        ({"name": "Mine", "settings": {"colour": "red"}}, "colour"),
+    ],
+)
+async def test_a_bad_preset_is_refused(browser: httpx.AsyncClient, body: dict[str, Any], param: str) -> None:
+    answer = await browser.post("/api/presets", json=body)
+    assert (answer.status_code, fault(answer)["code"], fault(answer)["param"]) == (
+        400,
+        "invalid_parameter",
+        param,
+    )
+    assert (await browser.get("/api/presets")).json() == {"items": []}
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=x", f"after={2**63}", "after=1.5"])
+async def test_a_bad_number_of_a_change_is_refused(browser: httpx.AsyncClient, query: str) -> None:
+    answer = await browser.get(f"/api/changes?{query}")
+    assert (answer.status_code, fault(answer)["param"]) == (400, "after")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tests.playground.scripted import Script
-from tests.playground.world import World, ask, running, settled
+from tests.playground.world import World, running, settled
 
 
 def answering(world: World, text: str) -> None:

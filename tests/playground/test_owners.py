@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount
 
+from playground import views
 from playground.accounts.identity import PLAIN_NAME, SECURE_NAME, cookie_header, token_hash
+from storage.records import ChatSettings
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, ask, events, running, settled
 
@@ -32,14 +34,34 @@ ROUTES = {
     ("HEAD", "/healthz"): PUBLIC,
     ("GET", "/favicon.ico"): PUBLIC,
     ("GET", "/api/conversations"): OWN,
+    ("GET", "/api/changes"): OWN,
+    ("GET", "/api/search"): OWN,
+    ("GET", "/api/export"): OWN,
+    ("POST", "/api/import"): OWN,
+    ("GET", "/api/presets"): OWN,
+    ("POST", "/api/presets"): OWN,
+    ("GET", "/api/shares"): OWN,
+    ("GET", "/api/shared/{token}"): PUBLIC,
+    ("POST", "/api/shared/{token}/import"): PUBLIC,
+    ("GET", "/s/{token}"): PUBLIC,
+    ("HEAD", "/s/{token}"): PUBLIC,
     ("GET", "/api/conversations/{conversation_id}"): BY_ID,
     ("PATCH", "/api/conversations/{conversation_id}"): BY_ID,
     ("DELETE", "/api/conversations/{conversation_id}"): BY_ID,
+    ("POST", "/api/conversations/{conversation_id}/select"): BY_ID,
+    ("POST", "/api/conversations/{conversation_id}/restore"): BY_ID,
+    ("GET", "/api/conversations/{conversation_id}/export"): BY_ID,
     ("POST", "/api/turns"): BY_ID,
     ("GET", "/api/generations/{generation_id}"): BY_ID,
+    ("GET", "/api/generations/{generation_id}/raw"): BY_ID,
     ("GET", "/api/generations/{generation_id}/events"): BY_ID,
     ("POST", "/api/generations/{generation_id}/cancel"): BY_ID,
+    ("PATCH", "/api/presets/{preset_id}"): BY_ID,
+    ("DELETE", "/api/presets/{preset_id}"): BY_ID,
+    ("POST", "/api/shares"): BY_ID,
+    ("DELETE", "/api/shares/{share_id}"): BY_ID,
 }
+NOBODY = "0" * 32
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
@@ -60,23 +82,31 @@ def routes_of(app: FastAPI) -> set[tuple[str, str]]:
 
 @dataclass
 class Scene:
-    """Alice has a finished and a running reply; Bob is somebody else."""
+    """Alice has a finished and a running reply, a preset and a link; Bob has a chat of his own."""
 
     world: World
     alice: httpx.AsyncClient
     bob: httpx.AsyncClient
     finished: dict[str, Any]
     open: dict[str, Any]
+    bobs: dict[str, Any]
+    preset: str
+    share: str
 
 
 async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> Scene:
-    finished = await ask(alice, "Alice's finished secret")
+    finished, bobs = await ask(alice, "Alice's finished secret"), await ask(bob, "Bob's own")
     await settled(alice, finished["generation"]["id"])
+    await settled(bob, bobs["generation"]["id"])
+    preset = await alice.post("/api/presets", json={"name": "Alice's preset", "settings": {"seed": 5}})
+    share = await alice.post(
+        "/api/shares", json={"conversation_id": finished["conversation"]["id"], "include_reasoning": True}
+    )
     world.engine.script = Script(hold=asyncio.Event(), hold_at=0)
     open_turn = await ask(alice, "Alice's running secret")
     await until_running(alice, open_turn["generation"]["id"])
-    await bob.get("/api/bootstrap")
-    return Scene(world, alice, bob, finished, open_turn)
+    ids = preset.json()["preset"]["id"], share.json()["share"]["id"]
+    return Scene(world, alice, bob, finished, open_turn, bobs, *ids)
 
 
 async def until_running(browser: httpx.AsyncClient, generation_id: str) -> None:
@@ -101,9 +131,11 @@ async def test_a_foreign_id_reads_byte_for_byte_like_an_absent_one(tmp_path: Pat
                     theirs = await bob.request(method, **foreign)
                     nobodys = await bob.request(method, **absent)
                     assert (theirs.status_code, theirs.content) == (nobodys.status_code, nobodys.content)
-                    assert theirs.status_code == 404, (method, path, theirs.text)
+                    assert theirs.status_code == 404, (method, foreign, theirs.text)
         assert await everything(state) == before, "nothing of Alice's was changed"
-        assert (await bob.get("/api/conversations")).json()["items"] == []
+        assert [each["title"] for each in (await bob.get("/api/conversations")).json()["items"]] == [
+            "Bob's own"
+        ]
         run = world.app.state.turns.runs.find_open(lambda run: True)[0]
         assert run.cancel_requested is False
         assert state.world.engine.script.hold is not None
@@ -115,35 +147,54 @@ async def test_a_foreign_id_reads_byte_for_byte_like_an_absent_one(tmp_path: Pat
 def requests(
     method: str, path: str, turn: dict[str, Any], state: Scene
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The same call with Alice's ids and with ids of nobody's."""
-    nobody = "0" * 32
-    body: dict[str, Any] = {"title": "Bob's"} if method == "PATCH" else {}
+    """The same calls with Alice's ids and with ids of nobody's."""
+    alices = {
+        "conversation_id": turn["conversation"]["id"],
+        "generation_id": turn["generation"]["id"],
+        "message_id": turn["user_message"]["id"],
+        "preset_id": state.preset,
+        "share_id": state.share,
+    }
+    nobodys = dict.fromkeys(alices, NOBODY)
+    calls = zip(calls_of(method, path, alices, state), calls_of(method, path, nobodys, state), strict=True)
+    return list(calls)
+
+
+def calls_of(method: str, path: str, ids: dict[str, str], state: Scene) -> list[dict[str, Any]]:
+    """Calls of one route with these ids; where they belong into the body, in Bob's own chat, too."""
+    url = re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
+    conversation, generation = ids["conversation_id"], ids["generation_id"]
+    message, bobs = ids["message_id"], state.bobs["conversation"]["id"]
+    bodies: list[dict[str, Any] | None] = [None]
     if path == "/api/turns":
-        text = {"text": "Bob's"}
-        theirs, message = turn["conversation"]["id"], turn["user_message"]["id"]
-        return [
-            (
-                {"url": path, "json": {**text, "conversation_id": theirs}},
-                {"url": path, "json": {**text, "conversation_id": nobody}},
-            ),
-            (
-                {"url": path, "json": {**text, "conversation_id": theirs, "parent_id": message}},
-                {"url": path, "json": {**text, "conversation_id": nobody, "parent_id": nobody}},
-            ),
-            (
-                {"url": path, "json": {**text, "parent_id": message}},
-                {"url": path, "json": {**text, "parent_id": nobody}},
-            ),
+        places: list[dict[str, Any]] = [
+            {"text": "Bob's"},
+            {"text": "Bob's", "wait": True},
+            {"text": "Bob's", "edit_of": message},
+            {"regenerate": message},
+            {"continue_of": generation},
+            {"continue_of": generation, "mode": "answer_now"},
+            {"text": "Bob's", "parent_id": message},
         ]
-    key = "conversation" if "conversation_id" in path else "generation"
-    urls = [re.sub(r"\{\w+\}", name, path) for name in (turn[key]["id"], nobody)]
-    extra = {"json": body} if body else {}
-    return [({"url": urls[0], **extra}, {"url": urls[1], **extra})]
+        bodies = [{"conversation_id": conversation, **place} for place in places]
+        bodies += [{"conversation_id": bobs, **place} for place in places[2:]]
+        bodies += [{"conversation_id": None, **place} for place in places[2:]]
+    elif path.endswith("/select"):
+        bodies = [{"message_id": message}, {"generation_id": generation}]
+    elif path == "/api/shares":
+        bodies = [{"conversation_id": conversation, "include_reasoning": False}]
+    elif method == "PATCH":
+        bodies = [{"name": "Bob's"}] if "preset" in path else [{"title": "Bob's"}, {"settings": {"seed": 1}}]
+    calls = [{"url": url} if body is None else {"url": url, "json": body} for body in bodies]
+    if path.endswith("/select"):
+        own = path.replace("{conversation_id}", bobs)
+        calls += [{"url": own, "json": body} for body in bodies]
+    return calls
 
 
 async def everything(state: Scene) -> list[Any]:
     """All that Alice can see."""
-    addresses = ["/api/conversations", "/api/preferences"]
+    addresses = ["/api/conversations", "/api/preferences", "/api/presets", "/api/shares", "/api/changes"]
     addresses += [f"/api/conversations/{turn['conversation']['id']}" for turn in (state.finished, state.open)]
     return [(await state.alice.get(address)).json() for address in addresses]
 
@@ -165,11 +216,27 @@ async def test_what_is_the_askers_own_is_apart(tmp_path: Path) -> None:
     async with running(tmp_path) as world, world.browser() as alice, world.browser() as bob:
         await scene(world, alice, bob)
         await alice.patch(
-            "/api/preferences", json={"effort": "high", "theme": "dark", "show_reasoning": True}
+            "/api/preferences",
+            json={"effort": "high", "theme": "dark", "show_reasoning": True, "settings": {"seed": 3}},
         )
         theirs = (await bob.get("/api/bootstrap")).json()["preferences"]
-        assert theirs == {"effort": "medium", "show_reasoning": False, "theme": "system"}
-        assert (await bob.get("/api/conversations")).json()["items"] == []
+        assert theirs == {
+            "effort": "medium",
+            "show_reasoning": False,
+            "theme": "system",
+            "settings": views.settings(ChatSettings()),
+        }
+        assert [each["title"] for each in (await bob.get("/api/conversations")).json()["items"]] == [
+            "Bob's own"
+        ]
+        for address in ("/api/presets", "/api/shares"):
+            assert (await bob.get(address)).json()["items"] == []
+            assert len((await alice.get(address)).json()["items"]) == 1
+        seen = (await bob.get("/api/changes?after=0")).json()
+        assert [each["title"] for each in seen["items"]] == ["Bob's own"]
+        found = (await bob.get("/api/search?q=secret")).json()["items"]
+        assert found == []
+        assert "secret" not in (await bob.get("/api/export")).text
         mine = (await alice.get("/api/conversations")).json()["items"]
         assert [each["title"] for each in mine] == ["Alice's running secret", "Alice's finished secret"]
         async with world.browser() as nobody:

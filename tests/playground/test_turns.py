@@ -80,8 +80,8 @@ async def test_instructions_reach_the_model(tmp_path: Path) -> None:
         turn = await ask(browser)
         await settled(browser, turn["generation"]["id"])
         address = f"/api/conversations/{turn['conversation']['id']}"
-        changed = await browser.patch(address, json={"instructions": "Answer in capitals."})
-        assert changed.json()["conversation"]["instructions"] == "Answer in capitals."
+        changed = await browser.patch(address, json={"settings": {"instructions": "Answer in capitals."}})
+        assert changed.json()["conversation"]["settings"]["instructions"] == "Answer in capitals."
         again = await ask(browser, "Hello", conversation_id=turn["conversation"]["id"])
         await settled(browser, again["generation"]["id"])
         assert "Answer in capitals." in world.engine.codec.decode(world.engine.requests[1].prompt_ids)
