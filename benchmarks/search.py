@@ -24,7 +24,7 @@ from storage.store import Store
 
 WORDS = 30_000
 TURNS = 17
-"""Questions in a conversation, each with reasoning and an answer; two of three conversations lack the last."""
+"""Questions in a conversation, each with reasoning and an answer; two of three conversations lack one."""
 BATCH = 100
 START = datetime(2025, 1, 1, tzinfo=UTC)
 USUAL = frozenset((SearchKind.TITLE, SearchKind.QUESTION, SearchKind.ANSWER))
@@ -32,7 +32,7 @@ ALL = frozenset(SearchKind)
 
 
 class Writer:
-    """Text whose words are as unequal as those of a language: the tenth comes a tenth as often as the first."""
+    """Text whose words are as unequal as those of a language: a few are everywhere, most are rare."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
