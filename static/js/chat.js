@@ -204,15 +204,13 @@ export class Chat {
   /** Ask an earlier question in other words, as a version beside it. */
   async edit(turn, text) {
     if (this.store.get().running || this.store.get().sending) throw new Error(BUSY);
-    turn.view.question.close();
     const { turn: fresh, undo } = this.transcript.addQuestion(text, this.transcript.items.indexOf(turn));
     try {
       await this.start({ text, edit_of: turn.question.id }, fresh, turn.question.siblings ?? [turn.question.id]);
     } catch (error) {
       undo();
-      turn.view.question.open(text);
-      if (error.code === FULL) this.rescue.offerRoom(() => turn.view.question.editor?.requestSubmit());
-      throw error;
+      if (this.transcript.items.includes(turn)) this.transcript.view(turn).question?.open(text, error.message);
+      if (error.code === FULL) this.rescue.offerRoom(() => turn.view?.question.editor?.requestSubmit());
     }
   }
 

@@ -14,7 +14,7 @@ export function plainText(root) {
 
 function walk(node, pieces) {
   for (const child of node.childNodes) {
-    if (child.nodeType === Node.TEXT_NODE) pieces.push(inCode(child) ? child.data : child.data.replace(/\s+/g, " "));
+    if (child.nodeType === Node.TEXT_NODE) pieces.push(inCode(child) ? child.data : flowing(child.data, pieces.at(-1)));
     else if (child.nodeType === Node.ELEMENT_NODE) element(child, pieces);
   }
 }
@@ -41,6 +41,12 @@ function marker(item) {
   const list = item.parentElement;
   const number = Number(list.getAttribute("start") ?? 1) + [...list.children].indexOf(item);
   return `${"  ".repeat(depth)}${list.tagName === "OL" ? `${number}.` : "-"} `;
+}
+
+/** Spaces and line breaks of the source are one space, and none where a line begins. */
+function flowing(text, before = "\n") {
+  const line = text.replace(/\s+/g, " ");
+  return before.endsWith("\n") ? line.trimStart() : line;
 }
 
 const inCode = (text) => text.parentElement.closest("pre") !== null;

@@ -53,14 +53,14 @@ export class Question {
     this.actions.replaceChildren(line);
   }
 
-  /** @param {string} [text] what to begin with */
-  open(text = this.turn.question.content) {
+  /** @param {string} [text] what to begin with @param {string} [problem] why it could not be sent */
+  open(text = this.turn.question.content, problem = "") {
     if (this.editor) return;
     const input = /** @type {HTMLTextAreaElement} */ (
       el("textarea", { class: "pg-editor-input", rows: "1", "aria-label": "Edit your message", testid: "edit-input" })
     );
     input.value = text;
-    const hint = el("p", { class: "pg-editor-hint", role: "status", testid: "edit-hint" });
+    const hint = el("p", { class: "pg-editor-hint", role: "status", testid: "edit-hint", text: problem });
     const cancel = el("button", { class: "pg-button pg-button-plain", type: "button", testid: "edit-cancel", text: "Cancel" });
     const send = el("button", { class: "pg-button", type: "submit", testid: "edit-send", text: "Send" });
     this.editor = el(

@@ -38,7 +38,7 @@ export class Transcript {
     this.turns = el("div", { class: "pg-turns" });
     this.window = new VirtualList(scroller, this.turns, {
       guess: guessHeight,
-      draw: (turn) => new TurnView(turn, { showReasoning: this.showReasoning, on }),
+      draw: (turn) => this.view(turn),
       stays: (turn) => turn.view.stays(),
       keep: () => this.follower.keep(),
       atEnd: () => this.follower.following,
@@ -164,7 +164,7 @@ export class Transcript {
     turn.touched = true;
     if (!turn.replies.includes(generation.id)) turn.replies = [...turn.replies, generation.id];
     this.set(this.items.slice(0, this.items.indexOf(turn) + 1));
-    turn.view ??= new TurnView(turn, { showReasoning: this.showReasoning, on: this.on });
+    this.view(turn);
     const reply = turn.view.reply?.generation === generation && turn.view.reply.clock ? turn.view.reply : turn.view.answer();
     this.window.update(true);
     this.toEnd();
@@ -177,9 +177,15 @@ export class Transcript {
     const turn = this.items.findLast(isOpen);
     if (!turn) return null;
     turn.touched = true;
-    turn.view ??= new TurnView(turn, { showReasoning: this.showReasoning, on: this.on });
+    const { reply } = this.view(turn);
     this.window.update(true);
-    return { turn, reply: turn.view.reply };
+    return { turn, reply };
+  }
+
+  /** @param {Turn} turn @returns {TurnView} also of a turn that is not drawn now */
+  view(turn) {
+    turn.view ??= new TurnView(turn, { showReasoning: this.showReasoning, on: this.on });
+    return turn.view;
   }
 
   /**
