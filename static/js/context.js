@@ -2,7 +2,7 @@
 
 import { segments } from "./dialog.js";
 import { el } from "./dom.js";
-import { count, duration } from "./format.js";
+import { count, shortSeconds } from "./format.js";
 import { createPanel } from "./panel.js";
 import { effective } from "./values.js";
 
@@ -98,6 +98,6 @@ function rows(totals) {
     ["Turns", count(turns)],
     ["Tokens read", count(input) + part(cached, "from the cache")],
     ["Tokens written", count(output) + part(reasoning, "reasoning")],
-    ["Time", duration(seconds)],
+    ["Time", shortSeconds(seconds)],
   ];
 }

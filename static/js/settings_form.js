@@ -95,7 +95,7 @@ export class SettingsForm {
     (control.label ?? control.node).setAttribute("aria-describedby", `${hint.id} ${problem.id}`);
     reset.addEventListener("click", () => this.reset(field));
     control.node.addEventListener("focusout", () => this.flush(field));
-    const row = { field, control, origin, reset, problem, timer: 0, dirty: false, round: 0 };
+    const row = { field, control, origin, reset, problem, timer: 0, dirty: false, recalled: false, round: 0 };
     this.rows.set(field, row);
     const head = el("div", { class: "pg-field-head" }, name, origin, reset);
     return el("div", { class: "pg-field", data: { field } }, head, control.node, hint, problem);
@@ -104,7 +104,10 @@ export class SettingsForm {
   /** Show what is set; what somebody is changing stays as it is. */
   draw() {
     const own = this.level.own();
-    for (const { field, control, origin, reset, dirty } of this.rows.values()) {
+    for (const row of this.rows.values()) {
+      // What the form before this one could not save was saved after all.
+      if (row.recalled && !unsaved.has(this.keyOf(row.field))) this.forget(row);
+      const { field, control, origin, reset, dirty } = row;
       const { value, from } = this.level.inherited(field);
       const mine = own[field] ?? null;
       reset.hidden = mine === null && !dirty;
@@ -117,7 +120,7 @@ export class SettingsForm {
     const kept = unsaved.get(this.keyOf(field));
     if (kept === undefined) return;
     row.control.set(kept.value, this.level.inherited(field).value);
-    row.dirty = true;
+    row.dirty = row.recalled = true;
     row.problem.textContent = kept.problem;
     row.reset.hidden = false;
   }
@@ -129,6 +132,7 @@ export class SettingsForm {
   edited(field) {
     const row = this.rows.get(field);
     row.dirty = true;
+    row.recalled = false;
     row.round += 1;
     row.problem.textContent = "";
     row.reset.hidden = false;
@@ -156,15 +160,21 @@ export class SettingsForm {
   }
 
   clean(row) {
-    row.dirty = false;
     unsaved.delete(this.keyOf(row.field));
+    this.forget(row);
     this.draw();
+  }
+
+  forget(row) {
+    row.dirty = row.recalled = false;
+    row.problem.textContent = "";
   }
 
   async send(row, value) {
     const round = (row.round += 1);
     this.level.noted("Saving…");
-    unsaved.set(this.keyOf(row.field), { value, problem: "This was not saved yet." });
+    const problem = unsaved.get(this.keyOf(row.field))?.problem ?? "This was not saved yet.";
+    unsaved.set(this.keyOf(row.field), { value, problem });
     try {
       await this.level.save({ [row.field]: value });
       this.level.noted("Saved");
@@ -180,8 +190,7 @@ export class SettingsForm {
   async reset(field) {
     const row = this.rows.get(field);
     clearTimeout(row.timer);
-    row.dirty = false;
-    row.problem.textContent = "";
+    this.forget(row);
     row.control.set(null, this.level.inherited(field).value);
     (row.control.label ?? row.control.node.querySelector("input:checked, input"))?.focus();
     if ((this.level.own()[field] ?? null) === null) this.clean(row);
@@ -193,8 +202,7 @@ export class SettingsForm {
     for (const row of this.rows.values()) {
       clearTimeout(row.timer);
       row.round += 1;
-      row.dirty = false;
-      row.problem.textContent = "";
+      this.forget(row);
       unsaved.delete(this.keyOf(row.field));
     }
     this.draw();
