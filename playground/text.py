@@ -8,7 +8,7 @@ import unicodedata
 from playground.errors import PlaygroundError
 
 TITLE_CHARS = 60
-SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+|[\r\n]+")
+SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|[\r\n]+")
 GREETING = re.compile(
     r"^(?:(?:hi|hello|hey|hallo|hola|salut|bonjour|ciao|good (?:morning|afternoon|evening))"
     r"(?: (?:there|all|everyone|again|chatgpt))?\b[\s,.!:;–-]*)+",
@@ -79,8 +79,9 @@ def title_without_greeting(text: str) -> str:
     for sentence in sentences:
         rest = GREETING.sub("", sentence, count=1)
         if any(map(str.isalnum, rest)):
-            return shortened(_begun_large(rest).rstrip(".,;:!…-– ") or rest)
-    return title_from(text).rstrip(".,;:!")
+            greeted = rest != sentences[0]
+            return shortened(_without_point(rest[:1].upper() + rest[1:] if greeted else rest))
+    return _without_point(title_from(text))
 
 
 def shortened(title: str) -> str:
@@ -92,5 +93,5 @@ def shortened(title: str) -> str:
     return at_word.rstrip() + "…"
 
 
-def _begun_large(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+def _without_point(sentence: str) -> str:
+    return sentence.rstrip(".,;:!…-–。！ ") or sentence

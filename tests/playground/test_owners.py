@@ -185,7 +185,9 @@ def calls_of(method: str, path: str, ids: dict[str, str], state: Scene) -> list[
         bodies = [{"conversation_id": conversation, "include_reasoning": False}]
     elif method == "PATCH":
         bodies = [{"name": "Bob's"}] if "preset" in path else [{"title": "Bob's"}, {"settings": {"seed": 1}}]
-    calls = [{"url": url} if body is None else {"url": url, "json": body} for body in bodies]
+    calls: list[dict[str, Any]] = [
+        {"url": url} if body is None else {"url": url, "json": body} for body in bodies
+    ]
     if path.endswith("/select"):
         own = path.replace("{conversation_id}", bobs)
         calls += [{"url": own, "json": body} for body in bodies]
