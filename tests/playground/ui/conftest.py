@@ -33,8 +33,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def new_page(chromium: Browser, served: Served) -> Iterator[NewPage]:
     """Open pages of different people; afterwards none of them had a script error or left the server."""
     contexts: list[Any] = []
-    # Chromium notes every refusal, and many of these tests bring one about.
-    watch = Watch(served.url, forgiven=["the server responded with a status of 4"])
+    # Chromium notes every refusal and every lost connection, and many of these tests bring one about.
+    lost = ["net::ERR_INTERNET_DISCONNECTED", "net::ERR_FAILED"]
+    watch = Watch(served.url, forgiven=["the server responded with a status of 4", *lost])
 
     def open_page(path: str = "/", **options: Any) -> Page:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
