@@ -60,20 +60,6 @@ export function modelName(name, demonstration = name === "demo") {
   return name.split("/").pop() || name;
 }
 
-/**
- * @param {string} iso
- * @param {Date} [now]
- * @returns {"Today"|"Yesterday"|"Previous 7 days"|"Older"}
- */
-export function dateGroup(iso, now = new Date()) {
-  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
-  const time = new Date(iso).getTime();
-  const day = 86_400_000;
-  if (time >= midnight) return "Today";
-  if (time >= midnight - day) return "Yesterday";
-  return time >= midnight - 7 * day ? "Previous 7 days" : "Older";
-}
-
 const dated = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 /** @param {string} iso @returns {string} date and time of day, as the reader's system writes them */

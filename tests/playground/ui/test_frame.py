@@ -57,24 +57,6 @@ def test_an_unknown_conversation_is_a_sentence_and_a_way_on(new_page: NewPage) -
     assert page.url.endswith("/")
 
 
-def test_rename_and_delete_by_keyboard(page: Page) -> None:
-    ask(page, "Old name")
-    expect(page.get_by_test_id("reply-footer")).to_be_visible()
-    page.get_by_test_id("conversation-menu").press("Enter")
-    page.keyboard.press("Enter")
-    page.get_by_test_id("dialog-input").fill("New ${name} <b>")
-    page.keyboard.press("Enter")
-    expect(page.get_by_test_id("conversation-item")).to_have_text("New ${name} <b>")
-    expect(page.get_by_test_id("title")).to_have_text("New ${name} <b>")
-    page.get_by_test_id("conversation-menu").press("Enter")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    page.get_by_test_id("dialog-confirm").click()
-    expect(page.get_by_test_id("conversation-item")).to_have_count(0)
-    expect(page.get_by_test_id("user-message")).to_have_count(0)
-    assert page.url.endswith("/")
-
-
 def test_each_conversation_keeps_its_own_draft(page: Page) -> None:
     two_conversations(page)
     box = page.get_by_test_id("composer-input")
