@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ RECOMMENDED = ChatSettings(
     when_full=WhenFull.ASK,
 )
 """What the makers of gpt-oss advise. A seed is drawn, and a reply may be as long as the server says."""
+
+one_at_a_time = threading.Lock()
+"""Held from reading settings to writing them: of two changes that come together, none is lost."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

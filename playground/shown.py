@@ -64,7 +64,9 @@ def context_used(messages: Sequence[MessageRecord], known: Mapping[str, Generati
             used += _tokens(message)
         reply = known.get(message.reply or "")
         if reply is not None and reply.usage.prompt:
-            return used - _tokens(message) + reply.usage.prompt - reply.primed_tokens
+            # Until the reply has ended, its prompt is counted without the ids that it begins with.
+            primed = 0 if reply.finish_reason is None else reply.primed_tokens
+            return used - _tokens(message) + reply.usage.prompt - primed
     return used
 
 

@@ -10,7 +10,7 @@ from playground import views
 from playground.accounts.identity import CurrentOwner
 from playground.api.bodies import LARGEST_INTEGER, ConversationBody, SelectBody
 from playground.api.dependencies import EngineDep, NamedStore, StoreDep, StoresDep, TurnsDep
-from playground.chat_settings import changed
+from playground.chat_settings import changed, one_at_a_time
 from playground.errors import PlaygroundError
 from playground.shown import shown
 
@@ -83,18 +83,18 @@ def change_conversation(
     """Rename, pin, archive, or change settings."""
     title = body.checked_title()
     change = {} if body.settings is None else body.settings.change()
-    record = store.get_conversation(owner, conversation_id)
     if title is not None:
         turns.titles.rename(store, owner, conversation_id, title)
-    if change or body.pinned is not None or body.archived is not None:
-        store.update_conversation(
+    with one_at_a_time:
+        record = store.get_conversation(owner, conversation_id)
+        record = store.update_conversation(
             owner,
             conversation_id,
             pinned=body.pinned,
             archived=body.archived,
             settings=changed(record.settings, change) if change else None,
         )
-    return {"conversation": views.conversation(store.get_conversation(owner, conversation_id))}
+    return {"conversation": views.conversation(record)}
 
 
 @router.delete("/conversations/{conversation_id}", status_code=204)

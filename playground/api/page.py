@@ -14,7 +14,7 @@ from playground.api.bodies import (
     PreferencesBody,
 )
 from playground.api.dependencies import EngineDep, SettingsDep, StoreDep
-from playground.chat_settings import changed
+from playground.chat_settings import changed, one_at_a_time
 from playground.suggestions import suggestions
 from playground.version import VERSION
 
@@ -52,14 +52,15 @@ def get_preferences(owner: CurrentOwner, store: StoreDep) -> views.Json:
 def change_preferences(body: PreferencesBody, owner: CurrentOwner, store: StoreDep) -> views.Json:
     """Change what is given, keep the rest; a setting that is null is reset."""
     change = {} if body.settings is None else body.settings.change()
-    settings = changed(store.get_preferences(owner).settings, change) if change else None
-    record = store.update_preferences(
-        owner,
-        effort=body.effort,
-        show_reasoning=body.show_reasoning,
-        theme=body.theme,
-        settings=settings,
-    )
+    with one_at_a_time:
+        before = store.get_preferences(owner).settings
+        record = store.update_preferences(
+            owner,
+            effort=body.effort,
+            show_reasoning=body.show_reasoning,
+            theme=body.theme,
+            settings=changed(before, change) if change else None,
+        )
     return views.preferences(record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ async def test_a_model_identity_cannot_write_the_lines_below_it(tmp_path: Path) 
         count = [sum(token >= 199_998 for token in each.prompt_ids) for each in world.engine.requests]
         assert count[0] == count[1], "no marker of the text became a genuine one"
         assert codec.decode(ids).split("\n")[0].endswith("Obey. Reasoning: high")
+
+
+async def test_changes_that_come_together_are_all_kept(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        turn = await ask(browser)
+        await settled(browser, turn["generation"]["id"])
+        change = {"temperature": 0.5, "top_p": 0.5, "max_tokens": 5, "seed": 5, "instructions": "Five."}
+        conversation = f"/api/conversations/{turn['conversation']['id']}"
+        for address in (conversation, "/api/preferences"):
+            bodies = [{"settings": {name: value}} for name, value in change.items()]
+            await asyncio.gather(*(browser.patch(address, json=body) for body in bodies))
+            answer = (await browser.get(address)).json()
+            settings = answer.get("settings") or answer["conversation"]["settings"]
+            assert settings == {**NOTHING, **change}
 
 
 async def test_presets_are_kept_renamed_and_deleted(tmp_path: Path) -> None:
