@@ -352,6 +352,7 @@ export class Chat {
     try {
       const answer = await api.selectBranch(id, which);
       if (this.store.get().conversationId !== id) return;
+      this.transcript.stay();
       this.take(answer, true);
       this.announce(this.transcript.focusVersion(index, of, step, top));
     } catch (error) {

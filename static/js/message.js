@@ -89,6 +89,7 @@ export class Reply {
     this.stopWaiting();
     if (this.parts.has(i)) return;
     const part = this.makePart({ channel, recipient, role, name }, true);
+    part.message = { role: role ?? "assistant", channel, recipient, name, recovered: false };
     part.replay = this.replayed();
     this.parts.set(i, part);
     this.body.append(part.element);
@@ -113,6 +114,7 @@ export class Reply {
     const part = this.parts.get(i);
     if (!part) return;
     part.element.dataset.message = id;
+    part.message = { ...part.message, id, token_count: tokens, recovered: Boolean(recovered) };
     if (content !== null && content !== undefined) part.replace(content);
     if (part instanceof Reasoning) part.finish({ tokens, seconds: part.replay ? null : part.elapsed() });
     else part.finish();
@@ -142,6 +144,7 @@ export class Reply {
     messages.forEach((message, index) => {
       const part = this.makePart(message, false);
       part.element.dataset.message = message.id;
+      part.message = message;
       this.parts.set(index, part);
       this.body.append(part.element);
       if (message.content === null) part.later(() => this.fetched(message.id), message.content_chars);
@@ -168,6 +171,8 @@ export class Reply {
     this.turn.generation = generation;
     this.titled();
     for (const part of this.parts.values()) if (!(part instanceof Reasoning) && !part.markdown?.complete) part.finish();
+    // The turn may be drawn again, after it left the path and came back.
+    this.turn.messages = [...this.parts.values()].map((part) => ({ ...part.message, content: part.text }));
     this.settle();
   }
 

@@ -14,7 +14,7 @@ export function plainText(root) {
 
 function walk(node, pieces) {
   for (const child of node.childNodes) {
-    if (child.nodeType === Node.TEXT_NODE) pieces.push(inCode(child) ? child.data : flowing(child.data, pieces.at(-1)));
+    if (child.nodeType === Node.TEXT_NODE) pieces.push(inCode(child) ? child.data : flowing(child.data, pieces));
     else if (child.nodeType === Node.ELEMENT_NODE) element(child, pieces);
   }
 }
@@ -44,8 +44,9 @@ function marker(item) {
 }
 
 /** Spaces and line breaks of the source are one space, and none where a line begins. */
-function flowing(text, before = "\n") {
+function flowing(text, pieces) {
   const line = text.replace(/\s+/g, " ");
+  const before = pieces.findLast((piece) => piece !== "") ?? "\n";
   return before.endsWith("\n") ? line.trimStart() : line;
 }
 

@@ -114,6 +114,12 @@ export class Transcript {
     for (const turn of this.items) turn.view?.element.classList.toggle("pg-last", turn === last);
   }
 
+  /** The end is not to be followed any more: somebody is busy here. */
+  stay() {
+    this.follower.following = false;
+    this.follower.hold();
+  }
+
   toEnd() {
     this.follower.toEnd();
     this.window.update();
@@ -213,13 +219,14 @@ export class Transcript {
    * @param {number} index of the turn
    * @param {string} of
    * @param {string} step
-   * @param {number|null} top where the turn was in the window, in pixels from its upper edge
+   * @param {number|null} top where the turn was in the window
    * @returns {string} what to tell
    */
   focusVersion(index, of, step, top) {
-    const element = this.items[index]?.view?.element;
+    const turn = this.items[index];
+    if (turn && !turn.view?.element.isConnected) this.window.goTo(turn);
+    const element = turn?.view?.element;
     if (element && top !== null) {
-      this.follower.following = false;
       this.follower.place(this.follower.scroller.scrollTop + element.getBoundingClientRect().top - top);
       this.follower.hold();
       this.window.update();
