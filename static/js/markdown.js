@@ -65,7 +65,7 @@ function createParser(MarkdownIt) {
     for (const token of state.tokens) {
       if (token.type.startsWith("heading_")) token.tag = `h${Math.min(6, Number(token.tag[1]) + 2)}`;
       const style = token.attrGet("style");
-      if (style) token.attrSet("align", style.replace("text-align:", ""));
+      if (style) token.attrs[token.attrIndex("style")] = ["align", style.replace("text-align:", "")];
     }
   });
   const escape = parser.utils.escapeHtml;

@@ -1,4 +1,4 @@
-"""Export, import and export again: the same file. And whatever comes is taken or refused, never half-stored."""
+"""Export, import and export again: the same file. Whatever comes is taken or refused, never half-stored."""
 
 from __future__ import annotations
 
