@@ -240,14 +240,6 @@ TokenEvent = TokensStarted | TokensGenerated | TokensFinished
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationStarted:
-    """The model begins to read the prompt."""
-
-    model: str
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
 class MessageStarted:
     """Message number ``index`` (from 0) of this generation begins; its header is known."""
 
@@ -279,18 +271,7 @@ class MessageFinished:
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationFinished:
-    """The last event of a turn's stream. ``error`` and ``error_code`` are set when the reason is error."""
-
-    finish_reason: FinishReason
-    usage: Usage
-    timings: Timings
-    error: str | None = None
-    error_code: str | None = None
-
-
-StreamEvent = GenerationStarted | MessageStarted | TextDelta | MessageFinished | GenerationFinished
+StreamEvent = MessageStarted | TextDelta | MessageFinished
 
 
 # --- models -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Recorder:
         self.reasoning_seconds = reasoning_seconds
 
     def apply(self, event: StreamEvent) -> None:
-        """Take one event of the parser; the generation's own start and end are not this class's business."""
+        """Take one event of the parser."""
         match event:
             case MessageStarted():
                 self._start(event)
