@@ -81,6 +81,7 @@ function caps(keys) {
 /** The list of all shortcuts. */
 export function openSheet() {
   const { body } = createDialog({ title: "Keyboard shortcuts", testid: "shortcuts-sheet", kind: "pg-sheet-small" });
+  body.tabIndex = 0; // it may be longer than the window, and holds nothing to stop at
   const everywhere = KEYS.map(({ label, keys }) => [label, keys]);
   for (const [name, entries] of [["Everywhere", everywhere], ...LOCAL]) {
     body.append(el("h3", { class: "pg-keys-group", text: name }), el("dl", { class: "pg-keys" }, ...entries.map(entry)));
