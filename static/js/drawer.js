@@ -15,7 +15,10 @@ export function createDrawer() {
   function draw() {
     root.dataset.pgSidebar = open ? "open" : "closed";
     side.inert = !open;
-    byId("pg-app").inert = open && !wide.matches;
+    const covering = open && !wide.matches;
+    byId("pg-app").inert = covering;
+    // Where the page is set aside, its heading is, too.
+    byId("pg-side-name").ariaLevel = covering ? "1" : null;
     for (const button of buttons) button.setAttribute("aria-expanded", String(open));
   }
 

@@ -44,6 +44,8 @@ class SearchDialog {
     this.timer = 0;
     /** @type {AbortController|null} */
     this.asking = null;
+    /** The answer to what was typed. @type {Promise<void>} */
+    this.answered = Promise.resolve();
     const { dialog, head, body, close } = createDialog({
       title: "Search",
       testid: "search-dialog",
@@ -124,9 +126,10 @@ class SearchDialog {
     this.query = this.input.value.trim();
     this.cursor = null;
     this.tail.replaceChildren();
-    if (!this.query) return this.recent();
-    if (!this.kinds.length) return this.nothing("Choose where to search.");
-    return this.ask();
+    this.answered = Promise.resolve();
+    if (!this.query) this.recent();
+    else if (!this.kinds.length) this.nothing("Choose where to search.");
+    else this.answered = this.ask();
   }
 
   recent() {
@@ -274,8 +277,10 @@ class SearchDialog {
 
   /** Enter before the answer is there means the answer to what was typed. */
   async enter() {
-    if (this.input.value.trim() !== this.query) await this.draw();
-    if (shown === this) this.open(this.chosen);
+    if (this.input.value.trim() !== this.query) this.draw();
+    const { query } = this;
+    await this.answered;
+    if (shown === this && query === this.query) this.open(this.chosen);
   }
 
   open(place) {

@@ -47,8 +47,7 @@ export function installShortcuts(on) {
       return;
     }
     const found = KEYS.find((each) => fits(each, event));
-    if (!found || !on[found.name] || covered || (found.name === "undo" && writes(event.target, true))) return;
-    if (!found.mod && !found.alt && writes(event.target, false)) return;
+    if (!found || !on[found.name] || covered || taken(found, event.target)) return;
     if (on[found.name]() !== false) event.preventDefault();
   });
   for (const cap of document.querySelectorAll("[data-pg-keys]")) {
@@ -63,6 +62,12 @@ function fits({ code, key, mod, shift, alt }, event) {
   if (Boolean(mod) !== (event.ctrlKey || event.metaKey) || Boolean(alt) !== event.altKey) return false;
   if (code) return event.code === code && Boolean(shift) === event.shiftKey;
   return event.key === key;
+}
+
+/** @returns {boolean} whether the key means something to the place that has the focus */
+function taken({ name, mod, alt }, target) {
+  if (name === "undo" || (alt && MAC)) return writes(target, true);
+  return !mod && !alt && writes(target, false);
 }
 
 /** @param {any} target @param {boolean} filled only where there is text @returns {boolean} whether it is a place to write in */

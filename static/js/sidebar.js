@@ -114,6 +114,7 @@ export class ConversationList {
     const rows = this.catalog.rows();
     this.window.set(rows);
     if (!this.catalog.started) return;
+    if (!rows.length && !this.catalog.complete) this.more();
     const none = this.catalog === this.archive ? "Nothing is archived." : "Your conversations will be listed here.";
     this.say(rows.length ? "" : none);
   }
@@ -140,7 +141,9 @@ export class ConversationList {
     this.window.current = "";
     byId("pg-archive").setAttribute("aria-pressed", String(archive));
     byId("pg-archive-back").hidden = !archive;
-    this.box.setAttribute("aria-label", archive ? "Archived conversations" : "Conversations");
+    const name = archive ? "Archived conversations" : "Conversations";
+    this.box.setAttribute("aria-label", name);
+    byId("pg-side-name").textContent = name;
     this.say("");
     this.draw();
     this.box.scrollTop = 0;

@@ -94,7 +94,7 @@ export class WindowedList {
     for (const key of [this.focusedKey(), this.held]) if (this.index.has(key)) wanted.add(this.index.get(key));
     this.reconcile([...wanted].sort((one, other) => one - other).map((at) => this.rows[at]));
     this.mark();
-    if (this.rows.length - last < AHEAD) this.on.near();
+    if (this.rows.length && this.rows.length - last < AHEAD) this.on.near();
   }
 
   /** @param {Row[]} rows */
