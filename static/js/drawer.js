@@ -15,10 +15,7 @@ export function createDrawer() {
   function draw() {
     root.dataset.pgSidebar = open ? "open" : "closed";
     side.inert = !open;
-    const covering = open && !wide.matches;
-    byId("pg-app").inert = covering;
-    // Where the page is set aside, its heading is, too.
-    byId("pg-side-name").ariaLevel = covering ? "1" : null;
+    byId("pg-app").inert = open && !wide.matches;
     for (const button of buttons) button.setAttribute("aria-expanded", String(open));
   }
 
