@@ -1,0 +1,212 @@
+"""Every page and state of the playground against axe's rules: WCAG 2.2 A and AA, and best practice.
+
+A new state is one line in ``STATES``: its name, and how to get there from the state before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.playground.scripted import Script
+from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.served import Served
+from tests.playground.ui.test_conversation import ask
+
+pytestmark = pytest.mark.browser
+
+AXE = (Path(__file__).parents[2] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN = """async tags => {
+    const options = { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] };
+    const { violations } = await axe.run(document, options);
+    return violations.map(({ id, nodes }) => [id, ...nodes.map(each => each.html.slice(0, 200))].join(" "));
+}"""
+TEXT = """# 42
+
+**Yes**, [here](https://example.org):
+
+```python
+x = 1  # one
+```
+
+| a | b |
+|---|---|
+| 1 | $x^2$ |"""
+REPLY = Script(
+    [("analysis", "Tens are 40.\n\nOnes are 2."), ("commentary", "I look it up."), ("final", TEXT)]
+)
+CUT = Script([("analysis", "I think and think and think and think.")])
+FILE = {
+    "name": "chat.json",
+    "mimeType": "application/json",
+    "buffer": b'[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]',
+}
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+
+
+def audit(page: Page) -> list[str]:
+    """What axe finds wrong with the page as it stands, once nothing moves any more."""
+    if page.evaluate("!window.axe"):
+        page.evaluate(f"{AXE}; 0")
+    page.evaluate(
+        "Promise.all(document.getAnimations().filter(each => each.effect.getTiming().iterations < 9)"
+        ".map(each => each.finished.catch(() => {})))"
+    )
+    found: list[str] = page.evaluate(RUN, TAGS)
+    return found
+
+
+def press(*testids: str) -> Callable[[Page], None]:
+    """A state that is reached by pressing these, one after the other."""
+
+    def enter(page: Page) -> None:
+        for testid in testids:
+            page.get_by_test_id(testid).last.click()
+
+    return enter
+
+
+def in_sidebar(*testids: str) -> Callable[[Page], None]:
+    """The same, in the sidebar, which a phone opens first."""
+
+    def enter(page: Page) -> None:
+        opener = page.get_by_test_id("sidebar-toggle")
+        if page.evaluate("document.documentElement.dataset.pgSidebar") == "closed":
+            opener.click()
+        press(*testids)(page)
+
+    return enter
+
+
+def escape(page: Page) -> None:
+    """Close what is open, however much lies over each other: dialogs, menus, panels."""
+    covered = page.locator("dialog[open], [popover]:popover-open")
+    for _ in range(covered.count()):
+        page.keyboard.press("Escape")
+    expect(covered).to_have_count(0)
+
+
+def answered(page: Page) -> None:
+    before = page.get_by_test_id("reply-footer").count()
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_have_count(before + 1)
+    expect(page.locator(".katex").last).to_be_attached()
+
+
+def edited(page: Page) -> None:
+    press("edit")(page)
+    page.get_by_test_id("edit-input").fill("What is 12 + 31?")
+    press("edit-send")(page)
+    expect(page.get_by_test_id("version").first).to_be_visible()
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+
+
+def found(page: Page) -> None:
+    page.get_by_test_id("search-input").fill("what")
+    expect(page.get_by_test_id("search-result").first).to_be_visible()
+
+
+def preset(page: Page) -> None:
+    press("tab-presets")(page)
+    page.get_by_test_id("preset-name").fill("Calm")
+    press("preset-save")(page)
+    expect(page.get_by_test_id("preset")).to_be_visible()
+
+
+def refused(page: Page) -> None:
+    press("tab-conversation")(page)
+    page.get_by_test_id("set-seed").fill("many")
+    page.get_by_test_id("set-seed").blur()
+    expect(page.get_by_test_id("problem-seed")).not_to_be_empty()
+
+
+def imported(page: Page) -> None:
+    page.get_by_test_id("import-file").set_input_files(FILE)  # type: ignore[arg-type]
+    expect(page.get_by_test_id("import-report")).to_be_visible()
+
+
+def shared(page: Page) -> None:
+    press("share-open", "share-with", "share-create")(page)
+    expect(page.get_by_test_id("share-item")).to_be_visible()
+
+
+STATES: list[tuple[str, Callable[[Page], object]]] = [
+    ("empty", lambda page: None),
+    ("temporary", in_sidebar("temporary-chat")),
+    ("conversation", lambda page: (in_sidebar("new-conversation")(page), answered(page))),
+    ("reasoning open", press("reasoning-toggle")),
+    ("receipt open", press("details")),
+    ("menu of a reply", press("reply-more")),
+    ("raw dialog", press("read-raw")),
+    ("menu to regenerate", lambda page: (escape(page), press("regenerate")(page))),
+    ("edit open", lambda page: (escape(page), press("edit")(page))),
+    ("versions", lambda page: (press("edit-cancel")(page), edited(page))),
+    ("context panel", press("context-open")),
+    ("share dialog", lambda page: (escape(page), shared(page))),
+    ("question before revoking", press("share-revoke")),
+    ("settings: conversation", lambda page: (escape(page), press("settings-top")(page))),
+    ("settings: a problem", refused),
+    ("settings: defaults", press("tab-defaults")),
+    ("settings: presets", preset),
+    ("settings: data", press("tab-data")),
+    ("import report", imported),
+    ("sidebar", lambda page: (escape(page), in_sidebar()(page))),
+    ("menu of a conversation", lambda page: page.get_by_test_id("conversation-menu").first.press("Enter")),
+    ("export dialog", press("export")),
+    ("search", lambda page: (escape(page), in_sidebar("search-open")(page))),
+    ("search with results", found),
+    ("shortcuts", lambda page: (escape(page), page.keyboard.press("Control+/"))),
+    ("models", lambda page: (escape(page), press("model-status")(page))),
+    ("engine status", lambda page: (escape(page), press("status-open")(page))),
+    ("archived", lambda page: (escape(page), in_sidebar("archive-open")(page))),
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_no_state_breaks_a_rule(served: Served, new_page: NewPage, size: str, scheme: str) -> None:
+    served.play(REPLY)
+    page = new_page(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
+    broken: dict[str, list[str]] = {}
+    for name, enter in STATES:
+        enter(page)
+        if found := audit(page):
+            broken[name] = found
+    assert broken == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_went_wrong_breaks_no_rule(served: Served, new_page: NewPage, scheme: str) -> None:
+    served.play(CUT)
+    page = new_page("/c/0123456789abcdef", color_scheme=scheme)
+    assert audit(page) == []
+    press("new-conversation")(page)
+    ask(page)
+    expect(page.get_by_test_id("reply-note")).to_be_visible()
+    assert audit(page) == []
+    page.context.set_offline(True)
+    expect(page.get_by_test_id("composer-hint")).to_contain_text("offline")
+    assert audit(page) == []
+    page.context.set_offline(False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_the_readers_page_breaks_no_rule(served: Served, new_page: NewPage, size: str, scheme: str) -> None:
+    served.play(REPLY)
+    page = new_page()
+    answered(page)
+    shared(page)
+    address = page.get_by_test_id("share-link").input_value()
+    reader = new_page(address.removeprefix(served.url), viewport=SIZES[size], color_scheme=scheme)
+    expect(reader.locator(".katex").last).to_be_attached()
+    assert audit(reader) == []
+    reader.get_by_test_id("reasoning-toggle").click()
+    assert audit(reader) == []
+    missing = new_page("/s/0123456789abcdef", viewport=SIZES[size], color_scheme=scheme)
+    expect(missing.get_by_test_id("shared-problem")).not_to_be_empty()
+    assert audit(missing) == []

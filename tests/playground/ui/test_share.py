@@ -1,0 +1,146 @@
+"""Sharing in a real browser: making a link, what readers see and do not, revoking, a copy."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.playground.scripted import Script
+from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.served import Served
+from tests.playground.ui.test_conversation import ask
+
+pytestmark = pytest.mark.browser
+
+THOUGHT = "Secret tens and secret ones."
+SCRIPT = Script([("analysis", THOUGHT), ("final", "It is **42**, since $x^2$ is.\n\n```python\nx = 1\n```")])
+
+
+def make_link(page: Page, choice: str) -> str:
+    """Open the dialog, make a link, and give its path."""
+    page.get_by_test_id("share-open").click()
+    page.get_by_test_id(f"share-{choice}").check()
+    with page.expect_response(re.compile("/api/shares$")) as answer:
+        page.get_by_test_id("share-create").click()
+    path: str = answer.value.json()["share"]["path"]
+    expect(page.get_by_test_id("share-link")).to_have_value(re.compile(re.escape(path) + "$"))
+    expect(page.get_by_test_id("share-link")).to_be_focused()
+    return path
+
+
+@pytest.fixture
+def owner(served: Served, page: Page) -> Page:
+    served.play(SCRIPT)
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    return page
+
+
+def test_without_reasoning_a_reader_gets_the_answer_and_nothing_of_the_thought(
+    served: Served, owner: Page, new_page: NewPage
+) -> None:
+    path = make_link(owner, "without")
+    reader = new_page(path)
+    expect(reader.get_by_test_id("shared-title")).to_have_text("What is 12 + 30?")
+    expect(reader.get_by_test_id("shared-facts")).to_contain_text("without reasoning")
+    expect(reader.get_by_test_id("user-message")).to_have_text("What is 12 + 30?")
+    expect(reader.get_by_test_id("answer").locator("strong")).to_have_text("42")
+    expect(reader.get_by_test_id("answer").locator(".katex")).to_be_attached()
+    expect(reader.get_by_test_id("answer").locator(".hljs-number")).to_have_text("1")
+    expect(reader.get_by_test_id("reasoning-toggle")).to_have_count(0)
+    assert THOUGHT not in httpx.get(served.url + path.replace("/s/", "/api/shared/")).text
+
+
+def test_with_reasoning_it_is_closed_until_it_is_opened(owner: Page, new_page: NewPage) -> None:
+    reader = new_page(make_link(owner, "with"))
+    expect(reader.get_by_test_id("shared-facts")).to_contain_text("with reasoning")
+    assert THOUGHT not in reader.content()
+    reader.get_by_test_id("reasoning-toggle").press("Enter")
+    expect(reader.get_by_test_id("reasoning-body")).to_have_text(THOUGHT)
+
+
+def test_what_is_written_later_is_not_in_the_link(owner: Page, new_page: NewPage) -> None:
+    path = make_link(owner, "without")
+    owner.keyboard.press("Escape")
+    ask(owner, "And a later question?")
+    expect(owner.get_by_test_id("reply-footer")).to_have_count(2)
+    reader = new_page(path)
+    expect(reader.get_by_test_id("user-message")).to_have_count(1)
+
+
+def test_a_revoked_link_is_dead_at_once(owner: Page, new_page: NewPage) -> None:
+    path = make_link(owner, "with")
+    kept = make_link_again(owner)
+    expect(owner.get_by_test_id("share-item")).to_have_count(2)
+    row = owner.get_by_test_id("share-item").filter(has=owner.locator(f"a[href='{path}']"))
+    row.get_by_test_id("share-revoke").click()
+    owner.get_by_test_id("dialog-confirm").click()
+    expect(owner.get_by_test_id("share-item")).to_have_count(1)
+    reader = new_page(path)
+    expect(reader.get_by_test_id("shared-problem")).to_contain_text("There is nothing under this link")
+    expect(reader.get_by_test_id("shared-import")).to_be_hidden()
+    assert new_page(kept).get_by_test_id("answer").count() == 1
+
+
+def make_link_again(page: Page) -> str:
+    page.get_by_test_id("share-without").check()
+    with page.expect_response(re.compile("/api/shares$")) as answer:
+        page.get_by_test_id("share-create").click()
+    path: str = answer.value.json()["share"]["path"]
+    return path
+
+
+def test_all_links_of_the_user_stand_in_the_settings(owner: Page) -> None:
+    make_link(owner, "without")
+    owner.keyboard.press("Escape")
+    owner.keyboard.press("Control+Shift+E")
+    owner.get_by_test_id("tab-data").click()
+    expect(owner.get_by_test_id("share-item")).to_have_count(1)
+    expect(owner.get_by_test_id("share-item")).to_contain_text("without reasoning · 2 messages")
+
+
+def test_a_reader_takes_a_copy_and_goes_on_with_it(served: Served, owner: Page, new_page: NewPage) -> None:
+    reader = new_page(make_link(owner, "without"))
+    reader.get_by_test_id("shared-import").click()
+    expect(reader).to_have_url(re.compile(r"/c/[^/]+$"))
+    reader.wait_for_selector("html[data-pg-ready]")
+    expect(reader.get_by_test_id("answer")).to_contain_text("It is 42")
+    ask(reader, "Why?")
+    expect(reader.get_by_test_id("reply-footer")).to_have_count(2)
+    prompt = served.engine.codec.decode(served.engine.requests[-1].prompt_ids)
+    assert "It is **42**" in prompt
+    assert THOUGHT not in prompt
+    expect(owner.get_by_test_id("user-message")).to_have_count(1)
+
+
+def test_a_hostile_title_and_answer_stay_text_for_readers(
+    served: Served, page: Page, new_page: NewPage
+) -> None:
+    served.play(Script([("final", "<img src=x onerror='window.broken=1'> [a](javascript:window.broken=1)")]))
+    ask(page, "<script>window.broken=1</script>")
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    reader = new_page(make_link(page, "with"))
+    expect(reader.get_by_test_id("shared-title")).to_contain_text("<script>")
+    expect(reader.get_by_test_id("answer")).to_contain_text("<img")
+    assert reader.locator(".pg-shared-messages a, .pg-shared-messages img").count() == 0
+    assert reader.evaluate("window.broken") is None
+
+
+def test_a_temporary_chat_offers_no_link(page: Page) -> None:
+    page.get_by_test_id("temporary-chat").click()
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    expect(page.get_by_test_id("share-open")).to_be_hidden()
+
+
+def test_a_phone_reads_it_without_sideways_scrolling(served: Served, page: Page, new_page: NewPage) -> None:
+    wide = "| " + " | ".join(f"column{n}" for n in range(12)) + " |\n|" + "---|" * 12
+    served.play(Script([("final", f"{wide}\n\n```\n{'long line ' * 40}\n```\n\n{'unbroken' * 60}")]))
+    ask(page, "A table, please")
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    reader = new_page(make_link(page, "with"), viewport={"width": 390, "height": 844}, is_mobile=True)
+    expect(reader.get_by_test_id("answer").locator("table")).to_be_attached()
+    assert reader.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
