@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from storage.database import Queries
 from storage.errors import InvalidValue, NotFound
-from storage.mapping import generation_record
+from storage.mapping import GENERATION_COLUMNS, MESSAGE_COLUMNS, generation_of
 from storage.owned import described, owned_conversation
 from storage.records import ConversationRecord, ConversationTree, GenerationRecord, MessageRecord
 from storage.reply_rows import message_rows
 from storage.schema import ConversationRow, GenerationRow, MessageRow
-from storage.tree import leaf_below, neighbours, path_records, place_of, show
+from storage.tree import leaf_below, path_records, place_of, show, with_neighbours
 
 
 class BranchQueries(Queries):
@@ -66,20 +66,23 @@ class BranchQueries(Queries):
         """All of a conversation, every branch included. Raises NotFound."""
         with self._database.read() as session:
             row = owned_conversation(session, owner_id, conversation_id)
-            statement = select(MessageRow).where(MessageRow.conversation_id == row.id)
-            messages = session.scalars(statement.order_by(MessageRow.sequence)).all()
-            shown = {message.id: message.chosen_generation_id for message in messages}
+            statement = select(*MESSAGE_COLUMNS, MessageRow.chosen_generation_id)
+            statement = statement.where(MessageRow.conversation_id == row.id).order_by(MessageRow.sequence)
+            rows = session.connection().execute(statement).all()
             return ConversationTree(
                 conversation=described(session, row),
-                messages=tuple(neighbours(session, row, messages, shown)),
+                messages=tuple(with_neighbours(session, row.id, rows, [each[-1] for each in rows])),
                 generations=tuple(_generations(session, row)),
             )
 
 
 def _generations(session: Session, row: ConversationRow) -> list[GenerationRecord]:
     """All of a conversation, the oldest first."""
-    statement = select(GenerationRow).where(GenerationRow.conversation_id == row.id)
-    return [generation_record(each) for each in session.scalars(statement.order_by(GenerationRow.sequence))]
+    statement = select(*GENERATION_COLUMNS).where(GenerationRow.conversation_id == row.id)
+    return [
+        generation_of(each)
+        for each in session.connection().execute(statement.order_by(GenerationRow.sequence))
+    ]
 
 
 def _begin_of_reply(session: Session, row: ConversationRow, generation_id: str | None) -> str:

@@ -13,8 +13,8 @@ from storage.database import Queries
 from storage.errors import InvalidValue
 from storage.mapping import conversation_record
 from storage.owned import TICK, described, note_change, owned_conversation
-from storage.records import OPEN_STATUSES, Changes, ChatSettings, ConversationRecord
-from storage.schema import ConversationRow, GenerationRow, UserRow
+from storage.records import Changes, ChatSettings, ConversationRecord
+from storage.schema import IS_OPEN, ConversationRow, GenerationRow, UserRow
 
 LARGEST_PAGE = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,7 +135,7 @@ def listed() -> Select[ConversationRow, str]:
         GenerationRow,
         and_(
             GenerationRow.conversation_id == ConversationRow.id,
-            GenerationRow.status.in_(OPEN_STATUSES),
+            IS_OPEN,
         ),
     )
 

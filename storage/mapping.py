@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from inference.types import Timings, Usage
 from storage.records import (
     ConversationRecord,
@@ -21,6 +24,70 @@ from storage.schema import (
     ShareRow,
     UserRow,
 )
+
+MESSAGE_COLUMNS = (
+    MessageRow.id,
+    MessageRow.conversation_id,
+    MessageRow.parent_id,
+    MessageRow.generation_id,
+    MessageRow.sequence,
+    MessageRow.role,
+    MessageRow.channel,
+    MessageRow.recipient,
+    MessageRow.name,
+    MessageRow.content,
+    MessageRow.content_type,
+    MessageRow.complete,
+    MessageRow.recovered,
+    MessageRow.token_count,
+    MessageRow.created_at,
+)
+"""The fields of a ``MessageRecord`` in its order: rows of the mapper would take many times as long."""
+
+GENERATION_COLUMNS = (
+    GenerationRow.id,
+    GenerationRow.conversation_id,
+    GenerationRow.user_message_id,
+    GenerationRow.client_id,
+    GenerationRow.sequence,
+    GenerationRow.status,
+    GenerationRow.effort,
+    GenerationRow.temperature,
+    GenerationRow.top_p,
+    GenerationRow.seed,
+    GenerationRow.max_tokens,
+    GenerationRow.model,
+    GenerationRow.revision,
+    GenerationRow.reasoning_seconds,
+    GenerationRow.finish_reason,
+    GenerationRow.error,
+    GenerationRow.error_code,
+    GenerationRow.created_at,
+    GenerationRow.started_at,
+    GenerationRow.finished_at,
+    GenerationRow.continues_id,
+    GenerationRow.primed_tokens,
+    GenerationRow.mode,
+    GenerationRow.dropped_reasoning,
+    GenerationRow.dropped_turns,
+    GenerationRow.context_length,
+    GenerationRow.prompt_tokens,
+    GenerationRow.cached_tokens,
+    GenerationRow.completion_tokens,
+    GenerationRow.reasoning_tokens,
+    GenerationRow.commentary_tokens,
+    GenerationRow.final_tokens,
+    GenerationRow.queued_seconds,
+    GenerationRow.ttft_seconds,
+    GenerationRow.total_seconds,
+    GenerationRow.tokens_per_second,
+)
+"""The fields of a ``GenerationRecord`` in its order without usage and timings, then theirs."""
+
+_MEASURED = 13
+"""Where usage and timings stand among the fields."""
+_USAGE = 26
+_TIMINGS = 32
 
 
 def user_record(row: UserRow) -> User:
@@ -75,76 +142,18 @@ def conversation_record(row: ConversationRow, running_generation_id: str | None)
     )
 
 
-def message_record(
-    row: MessageRow,
-    siblings: tuple[str, ...] = (),
-    replies: tuple[str, ...] = (),
-    reply: str | None = None,
-) -> MessageRecord:
-    """One message, and for a question its neighbours in the tree."""
-    return MessageRecord(
-        id=row.id,
-        conversation_id=row.conversation_id,
-        parent_id=row.parent_id,
-        generation_id=row.generation_id,
-        sequence=row.sequence,
-        role=row.role,
-        channel=row.channel,
-        recipient=row.recipient,
-        name=row.name,
-        content=row.content,
-        content_type=row.content_type,
-        complete=row.complete,
-        recovered=row.recovered,
-        token_count=row.token_count,
-        created_at=row.created_at,
-        siblings=siblings,
-        replies=replies,
-        reply=reply,
-    )
+def message_record(row: MessageRow) -> MessageRecord:
+    """One message."""
+    return MessageRecord(*(getattr(row, column.key) for column in MESSAGE_COLUMNS))
 
 
 def generation_record(row: GenerationRow) -> GenerationRecord:
     """One generation, without its token ids."""
-    return GenerationRecord(
-        id=row.id,
-        conversation_id=row.conversation_id,
-        user_message_id=row.user_message_id,
-        client_id=row.client_id,
-        sequence=row.sequence,
-        status=row.status,
-        effort=row.effort,
-        temperature=row.temperature,
-        top_p=row.top_p,
-        seed=row.seed,
-        max_tokens=row.max_tokens,
-        model=row.model,
-        revision=row.revision,
-        usage=Usage(
-            prompt=row.prompt_tokens,
-            cached=row.cached_tokens,
-            completion=row.completion_tokens,
-            reasoning=row.reasoning_tokens,
-            commentary=row.commentary_tokens,
-            final=row.final_tokens,
-        ),
-        timings=Timings(
-            queued=row.queued_seconds,
-            ttft=row.ttft_seconds,
-            total=row.total_seconds,
-            tokens_per_second=row.tokens_per_second,
-        ),
-        reasoning_seconds=row.reasoning_seconds,
-        finish_reason=row.finish_reason,
-        error=row.error,
-        error_code=row.error_code,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        continues_id=row.continues_id,
-        primed_tokens=row.primed_tokens,
-        mode=row.mode,
-        dropped_reasoning=row.dropped_reasoning,
-        dropped_turns=row.dropped_turns,
-        context_length=row.context_length,
-    )
+    return generation_of([getattr(row, column.key) for column in GENERATION_COLUMNS])
+
+
+def generation_of(columns: Sequence[Any]) -> GenerationRecord:
+    """One generation from its ``GENERATION_COLUMNS``."""
+    measured: list[Any] = [Usage(*columns[_USAGE:_TIMINGS]), Timings(*columns[_TIMINGS:])]
+    fields = [*columns[:_MEASURED], *measured, *columns[_MEASURED:_USAGE]]
+    return GenerationRecord(*fields)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from storage.errors import NotFound
 from storage.mapping import conversation_record
-from storage.records import OPEN_STATUSES, ConversationRecord
-from storage.schema import ConversationRow, GenerationRow, UserRow
+from storage.records import ConversationRecord
+from storage.schema import IS_OPEN, ConversationRow, GenerationRow, UserRow
 
 TICK = timedelta(microseconds=1)
 """The smallest step of a stored time."""
@@ -52,9 +52,7 @@ def owned_generation(
 def open_generation_row(session: Session, conversation_id: str) -> GenerationRow | None:
     """The one generation of a conversation (already known to be the owner's) that may still grow."""
     return session.scalar(
-        select(GenerationRow).where(
-            GenerationRow.conversation_id == conversation_id, GenerationRow.status.in_(OPEN_STATUSES)
-        )
+        select(GenerationRow).where(GenerationRow.conversation_id == conversation_id, IS_OPEN)
     )
 
 

@@ -179,6 +179,10 @@ class MessageRow(Base):
     chosen_child_id: Mapped[str | None]
 
 
+IS_OPEN = text("generations.status IN ('queued', 'running')")
+"""Bound values would keep SQLite from the index of open generations."""
+
+
 class GenerationRow(Base):
     """One reply; at most one in a conversation is open at a time."""
 

@@ -8,16 +8,17 @@ the question ``chosen_child_id`` if it is set, else to the next message of the s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import CTE, exists, literal, select, text, update
+from sqlalchemy import CTE, exists, select, text, update
 from sqlalchemy.orm import Session
 
-from inference.types import Role
 from storage.errors import NotFound
-from storage.mapping import message_record
+from storage.mapping import MESSAGE_COLUMNS
 from storage.records import MessageRecord
 from storage.schema import ConversationRow, GenerationRow, MessageRow
 
@@ -27,6 +28,10 @@ _COLUMNS = (
     MessageRow.chosen_generation_id,
     MessageRow.chosen_child_id,
 )
+_PARENT, _GENERATION, _SEQUENCE, _FIELDS = 2, 3, 4, len(MESSAGE_COLUMNS)
+"""Places in ``MESSAGE_COLUMNS``, and how many there are."""
+_sequence = itemgetter(_SEQUENCE)
+
 _LEAF_BELOW = text("""
 WITH RECURSIVE way (id, depth) AS (
     SELECT :start, 0
@@ -111,65 +116,71 @@ def point(session: Session, parent: Place, child: Place) -> None:
 def path_records(session: Session, conversation: ConversationRow, leaf_id: str) -> list[MessageRecord]:
     """The messages from the root to the leaf. Raises NotFound when the leaf is not in the conversation."""
     chain = _chain(conversation.id, leaf_id)
-    statement = select(MessageRow).join(chain, MessageRow.id == chain.c.id).order_by(chain.c.depth.desc())
-    rows = session.scalars(statement).all()
+    statement = select(*MESSAGE_COLUMNS, MessageRow.chosen_generation_id)
+    statement = statement.join(chain, MessageRow.sequence == chain.c.sequence)
+    found = session.connection().execute(statement)  # the session would look at each row
+    rows: list[Sequence[Any]] = sorted(found, key=_sequence)
     if not rows:
         raise NotFound
-    shown = {rows[-1].id: rows[-1].chosen_generation_id}
-    for row, after in pairwise(rows):
-        if row.role is Role.USER:
-            shown[row.id] = after.generation_id or _shown_empty(session, row.id, row.chosen_generation_id)
-    return neighbours(session, conversation, rows, shown)
+    shown = [
+        after[_GENERATION] or (_shown_empty(session, row[0], row[-1]) if row[_GENERATION] is None else None)
+        for row, after in pairwise(rows)
+    ]
+    return with_neighbours(session, conversation.id, rows, [*shown, rows[-1][-1]])
 
 
-def neighbours(
+def with_neighbours(
     session: Session,
-    conversation: ConversationRow,
-    rows: Sequence[MessageRow],
-    shown: Mapping[str, str | None],
+    conversation_id: str,
+    rows: Iterable[Sequence[Any]],
+    shown: Iterable[str | None],
 ) -> list[MessageRecord]:
-    """Records of these rows, questions with their siblings and replies, and the reply that is ``shown``."""
+    """Records of rows that begin with ``MESSAGE_COLUMNS``.
+
+    Questions get their siblings and replies, and of ``shown`` (a value for each row) the reply that is shown.
+    """
     questions = defaultdict(list)
-    statement = select(MessageRow.sequence, MessageRow.id, MessageRow.parent_id).where(
-        MessageRow.conversation_id == conversation.id, MessageRow.role == Role.USER
+    asked = select(MessageRow.id, MessageRow.parent_id).where(
+        MessageRow.conversation_id == conversation_id, MessageRow.role == text("'user'")
     )
-    for _, message_id, parent_id in sorted(session.execute(statement)):
+    for message_id, parent_id in session.connection().execute(asked.order_by(MessageRow.sequence)):
         questions[parent_id].append(message_id)
     replies = defaultdict(list)
     made = select(GenerationRow.user_message_id, GenerationRow.id)
-    made = made.where(GenerationRow.conversation_id == conversation.id).order_by(GenerationRow.sequence)
-    for question_id, generation_id in session.execute(made):
+    made = made.where(GenerationRow.conversation_id == conversation_id).order_by(GenerationRow.sequence)
+    for question_id, generation_id in session.connection().execute(made):
         replies[question_id].append(generation_id)
     siblings = {parent_id: tuple(ids) for parent_id, ids in questions.items()}
     return [
-        message_record(row, siblings[row.parent_id], tuple(replies[row.id]), shown[row.id])
-        if row.role is Role.USER
-        else message_record(row)
-        for row in rows
+        MessageRecord(*[*row[:_FIELDS], siblings[row[_PARENT]], tuple(replies[row[0]]), reply])
+        if row[_GENERATION] is None
+        else MessageRecord(*row[:_FIELDS])
+        for row, reply in zip(rows, shown, strict=True)
     ]
 
 
 def _places(session: Session, conversation_id: str, leaf_id: str) -> list[Place]:
     """The way from the root to this message."""
     chain = _chain(conversation_id, leaf_id)
-    statement = select(*_COLUMNS).join(chain, MessageRow.id == chain.c.id).order_by(chain.c.depth.desc())
-    places = [Place(*row) for row in session.execute(statement)]
+    statement = select(*_COLUMNS).join(chain, MessageRow.sequence == chain.c.sequence)
+    places = [Place(*row) for row in session.execute(statement.order_by(MessageRow.sequence))]
     if not places:
         raise NotFound
     return places
 
 
 def _chain(conversation_id: str, leaf_id: str) -> CTE:
-    """Ids from the leaf (depth 0) up to the root; none when the leaf is not in the conversation."""
+    """All messages from the leaf up to the root; none when the leaf is not in the conversation.
+
+    A message's sequence is higher than its parent's: that is their order.
+    """
     chain = (
-        select(MessageRow.id, MessageRow.parent_id, literal(0).label("depth"))
+        select(MessageRow.sequence, MessageRow.parent_id)
         .where(MessageRow.id == leaf_id, MessageRow.conversation_id == conversation_id)
         .cte("chain", recursive=True)
     )
     return chain.union_all(
-        select(MessageRow.id, MessageRow.parent_id, chain.c.depth + 1).where(
-            MessageRow.id == chain.c.parent_id
-        )
+        select(MessageRow.sequence, MessageRow.parent_id).where(MessageRow.id == chain.c.parent_id)
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from inference.types import ReasoningEffort, Role, SamplingParams
 from storage.database import Queries, fresh_id
 from storage.errors import Conflict, InvalidValue, NotFound
-from storage.mapping import generation_record
+from storage.mapping import MESSAGE_COLUMNS, generation_record
 from storage.owned import (
     described,
     next_sequence,
@@ -24,7 +24,7 @@ from storage.owned import (
 from storage.records import ChatSettings, GenerationStatus, MessageRecord, ReplyMode, TurnRecord
 from storage.reply_rows import append_output
 from storage.schema import ConversationRow, GenerationRow, MessageRow
-from storage.tree import neighbours, place_of, point, show
+from storage.tree import place_of, point, show, with_neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,8 @@ def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnReco
 
 def _with_neighbours(session: Session, conversation: ConversationRow, row: MessageRow) -> MessageRecord:
     """A question as ``path`` would tell it."""
-    return neighbours(session, conversation, [row], {row.id: row.chosen_generation_id})[0]
+    columns = [getattr(row, column.key) for column in MESSAGE_COLUMNS]
+    return with_neighbours(session, conversation.id, [columns], [row.chosen_generation_id])[0]
 
 
 def _new_conversation(session: Session, turn: _Turn) -> ConversationRow:
