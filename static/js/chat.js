@@ -5,12 +5,13 @@ import { showRaw } from "./raw.js";
 import { Rescue } from "./rescue.js";
 import * as router from "./router.js";
 import { follow } from "./stream.js";
-import { isOpen, totalsOf, turnsOf } from "./turns.js";
+import { totalsOf, turnsOf } from "./turns.js";
 import { effective } from "./values.js";
 
 const WAITING = "Waiting for the reply above";
 /** A question that is not taken within this time says what it waits for. */
 const SOON_MS = 700;
+const AGAIN_MS = 3000;
 const FULL = "context_length_exceeded";
 const BUSY = "A reply is being written. Stop it, or wait for its end.";
 
@@ -38,6 +39,8 @@ export class Chat {
     this.rescue = new Rescue(this);
     this.sequence = 0;
     this.updatedAt = "";
+    /** Answers about the path that were asked for before this many changes of it are out of date. */
+    this.changes = 0;
   }
 
   /** What the transcript asks for. @returns {import("./transcript.js").Handlers} */
@@ -94,6 +97,7 @@ export class Chat {
   /** @param {any} answer of the server @param {boolean} [keep] what is read stays where it is */
   take({ conversation, messages, generations, totals, context }, keep = false) {
     const turns = turnsOf(messages, generations);
+    this.changes += 1;
     this.know(conversation);
     this.leaf = messages.at(-1)?.id ?? null;
     this.store.set({ view: "open", totals: totals ?? totalsOf(turns), context: context ?? null });
@@ -138,12 +142,13 @@ export class Chat {
   async refresh() {
     const { conversationId: id, view } = this.store.get();
     if (id === null || view !== "open") return;
+    const asked = (this.changes += 1);
     try {
       const answer = await api.conversation(id);
       const now = this.store.get();
-      if (now.conversationId === id && now.view === "open") this.take(answer, true);
-    } catch {
-      // The next change, or the next question, tries again.
+      if (this.changes === asked && now.conversationId === id && now.view === "open") this.take(answer, true);
+    } catch (error) {
+      if (error.status === 0 && this.changes === asked) setTimeout(() => this.changes === asked && this.refresh(), AGAIN_MS);
     }
   }
 
@@ -280,6 +285,7 @@ export class Chat {
     if (this.store.get().conversationId !== askedIn || !transcript.items.includes(turn)) return;
     if (askedIn === null) router.push(conversation.id);
     this.store.set({ conversationId: conversation.id, view: "open" });
+    this.changes += 1;
     this.know(conversation);
     if (turn.question.pending) {
       const shown = transcript.find(message.id);

@@ -11,6 +11,7 @@ const KEPT = 400;
 const set = new Map();
 
 let loading = null;
+let katex = null;
 
 /** Pairs of delimiters for inline text; the display ones come first because they are longer. */
 const INLINE = [
@@ -86,14 +87,23 @@ export function mathPlugin(md) {
     `<div data-pg-math="display">${escape(tokens[index].content)}</div>`;
 }
 
-function loadKatex() {
+/**
+ * Fetch KaTeX and its styles: a formula without them would change its size a moment later.
+ * @returns {Promise<any>}
+ */
+export function loadMaths() {
   loading ??= (async () => {
     const link = document.createElement("link");
     link.rel = "stylesheet";
     link.href = KATEX_CSS;
+    const styled = new Promise((resolve) => {
+      link.onload = resolve;
+      link.onerror = resolve;
+    });
     document.head.append(link);
-    await import(KATEX);
-    return globalThis.katex;
+    await Promise.all([import(KATEX), styled]);
+    katex = globalThis.katex;
+    return katex;
   })();
   return loading;
 }
@@ -104,13 +114,13 @@ function loadKatex() {
  */
 export function typesetMath(root) {
   for (const node of root.querySelectorAll("[data-pg-math]")) {
-    if (globalThis.katex) typeset(node, globalThis.katex);
-    else loadKatex().then((katex) => typeset(node, katex), () => {});
+    if (katex) typeset(node, katex);
+    else loadMaths().then((library) => typeset(node, library), () => {});
   }
 }
 
 /** What KaTeX does not understand stays as it was written, delimiters included. */
-function typeset(node, katex) {
+function typeset(node, library) {
   const source = node.textContent ?? "";
   const width = source.startsWith("$") && !source.startsWith("$$") ? 1 : 2;
   const displayMode = node.getAttribute("data-pg-math") === "display";
@@ -121,7 +131,7 @@ function typeset(node, katex) {
     return;
   }
   try {
-    katex.render(source.slice(width, -width).trim(), node, { ...OPTIONS, displayMode });
+    library.render(source.slice(width, -width).trim(), node, { ...OPTIONS, displayMode });
     if (set.size >= KEPT) set.delete(set.keys().next().value);
     set.set(key, node.firstChild.cloneNode(true));
   } catch {

@@ -96,7 +96,8 @@ DRAW = """async ([pieces, wait]) => {
   const { GrowingMarkdown } = await import("/static/js/growing.js");
   const { loadMarkdown } = await import("/static/js/markdown.js");
   await loadMarkdown();
-  await import("/static/vendor/katex/katex.min.js?v=0.19.1");
+  const { loadMaths } = await import("/static/js/math.js");
+  await loadMaths();
   const box = document.createElement("div");
   const markdown = new GrowingMarkdown(box);
   for (const piece of pieces) {
