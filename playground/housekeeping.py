@@ -26,6 +26,8 @@ async def tidy_regularly(stores: Stores, turns: TurnService) -> None:
             await tidy(stores, turns)
         except StorageError as error:
             log.warning("tidying up failed: %s", error.code)
+        except Exception:  # the next time may be better, and nobody else would go on
+            log.exception("tidying up failed")
 
 
 async def tidy(stores: Stores, turns: TurnService) -> None:

@@ -51,6 +51,11 @@ async def test_a_reply_that_was_cut_goes_on_where_it_ended(tmp_path: Path) -> No
         assert finish["usage"]["prompt"] == len(first.prompt_ids) + 5
         assert finish["usage"]["completion"] == len(written) - 5
         assert finish["usage"]["reasoning"] == len(codec.encode_text(THOUGHT)) - 2
+        counted = world.app.state.turns.tokens
+        assert counted == {
+            "analysis": len(codec.encode_text(THOUGHT)),
+            "final": len(codec.encode_text("It is 6.")),
+        }, "no token is counted twice"
         saved = await settled(browser, generation["id"])
         assert [each["content"] for each in saved["messages"]] == [THOUGHT, "It is 6."]
         assert saved["messages"][0]["token_count"] == len(codec.encode_text(THOUGHT))
