@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.search`` fills a new database in a temporary folder (with ``--folder``, in one that is
 kept and used again), asks it and prints Markdown. Each round asks every shape of query once with other words,
-through the store, as the API does on a thread. Processor time stands beside the time that passed: a machine that
-is busy with other work measures that work too.
+through the store, as the API does on a thread. Processor time stands beside the time that passed, which on a
+busy machine measures other work too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path

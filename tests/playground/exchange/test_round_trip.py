@@ -118,10 +118,12 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
         for _ in range(draw(st.integers(0, 2))):
             name = f"g{len(generations) + 1}"
             last = question
-            for part in draw(st.lists(PART, max_size=3)):
+            parts: list[dict[str, Any]] = draw(st.lists(PART, max_size=3))
+            for part in parts:
                 last = add(last, generation=name, **part)
-            earlier = [each["key"] for each in generations if each["question"] == question]
-            extra = {"continues": draw(st.sampled_from(earlier))} if earlier and draw(st.booleans()) else {}
+            earlier: list[str] = [each["key"] for each in generations if each["question"] == question]
+            continues: str | None = draw(st.none() | st.sampled_from(earlier)) if earlier else None
+            extra = {} if continues is None else {"continues": continues}
             when = at(100 + len(generations))
             times = {"created_at": when, "started_at": when, "finished_at": when}
             generations.append({"key": name, "question": question, **draw(GENERATION), **extra, **times})
