@@ -103,9 +103,12 @@ export class ShareList {
     revoke.setAttribute("aria-label", `Revoke the link of ${moment(share.created_at)}`);
     revoke.addEventListener("click", () => this.revoke(share));
     const kind = share.include_reasoning ? "with reasoning" : "without reasoning";
-    const facts = `${moment(share.created_at)} · ${kind} · ${share.messages} ${share.messages === 1 ? "message" : "messages"}`;
-    const name = el("a", { class: "pg-row-name", href: share.path, target: "_blank", rel: "noopener", text: share.title || "Untitled" });
-    const words = el("div", { class: "pg-row-words" }, name, el("small", { text: facts }));
+    const facts = [kind, `${share.messages} ${share.messages === 1 ? "message" : "messages"}`];
+    // Beside its own conversation the title would be the same in every row.
+    if (!this.conversationId) facts.unshift(moment(share.created_at));
+    const title = this.conversationId ? moment(share.created_at) : share.title || "Untitled";
+    const name = el("a", { class: "pg-row-name", href: share.path, target: "_blank", rel: "noopener", text: title });
+    const words = el("div", { class: "pg-row-words" }, name, el("small", { text: facts.join(" · ") }));
     return el("li", { class: "pg-row", testid: "share-item" }, words, el("div", { class: "pg-row-acts" }, copy, revoke));
   }
 

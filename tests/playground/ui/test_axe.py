@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -45,7 +46,10 @@ FILE = {
     "mimeType": "application/json",
     "buffer": b'[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]',
 }
-SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+SIZES: dict[str, dict[str, Any]] = {
+    "wide": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True},
+}
 
 
 def audit(page: Page) -> list[str]:
@@ -170,7 +174,7 @@ STATES: list[tuple[str, Callable[[Page], object]]] = [
 @pytest.mark.parametrize("size", list(SIZES))
 def test_no_state_breaks_a_rule(served: Served, new_page: NewPage, size: str, scheme: str) -> None:
     served.play(REPLY)
-    page = new_page(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce")
+    page = new_page(**SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     broken: dict[str, list[str]] = {}
     for name, enter in STATES:
         enter(page)
@@ -202,11 +206,11 @@ def test_the_readers_page_breaks_no_rule(served: Served, new_page: NewPage, size
     answered(page)
     shared(page)
     address = page.get_by_test_id("share-link").input_value()
-    reader = new_page(address.removeprefix(served.url), viewport=SIZES[size], color_scheme=scheme)
+    reader = new_page(address.removeprefix(served.url), **SIZES[size], color_scheme=scheme)
     expect(reader.locator(".katex").last).to_be_attached()
     assert audit(reader) == []
     reader.get_by_test_id("reasoning-toggle").click()
     assert audit(reader) == []
-    missing = new_page("/s/0123456789abcdef", viewport=SIZES[size], color_scheme=scheme)
+    missing = new_page("/s/0123456789abcdef", **SIZES[size], color_scheme=scheme)
     expect(missing.get_by_test_id("shared-problem")).not_to_be_empty()
     assert audit(missing) == []
