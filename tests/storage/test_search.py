@@ -1,0 +1,237 @@
+"""Searching: what is found, what is not, how it is told, and what no query can break."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inference.types import Channel, Message, Role
+from storage.errors import InvalidValue
+from storage.records import MessageDraft, SearchHit, SearchKind, TurnRecord, new_id
+from storage.search import WINDOW, pieces
+from storage.store import Store
+from tests.storage.helpers import begin, draft, finish
+
+ALL = frozenset(SearchKind)
+
+
+def reply(*messages: Message) -> list[MessageDraft]:
+    return [MessageDraft(new_id(), index, message, 1, True) for index, message in enumerate(messages)]
+
+
+def ask(store: Store, owner: str, question: str, answer: str = "", title: str = "untitled") -> TurnRecord:
+    turn = begin(store, owner, question, title=title)
+    finish(store, owner, turn.generation.id, messages=[draft(0, answer, Channel.FINAL)])
+    return turn
+
+
+def find(store: Store, owner: str, query: str, *kinds: SearchKind) -> list[SearchHit]:
+    return store.search(owner, query, frozenset(kinds) or ALL, 100)[0]
+
+
+def test_every_kind_is_found_and_named_and_can_be_left_out(store: Store, owner: str) -> None:
+    turn = begin(store, owner, "walrus question", title="walrus title")
+    messages = reply(
+        Message(Role.ASSISTANT, "walrus thought", Channel.ANALYSIS),
+        Message(Role.ASSISTANT, "walrus call", Channel.COMMENTARY, recipient="functions.f"),
+        Message(Role.TOOL, "walrus result", Channel.COMMENTARY, recipient="assistant"),
+        Message(Role.ASSISTANT, "walrus preamble", Channel.COMMENTARY),
+        Message(Role.ASSISTANT, "walrus answer", Channel.FINAL),
+    )
+    finish(store, owner, turn.generation.id, messages=messages)
+    ids = [message.id for message in messages]
+    expected = {
+        SearchKind.TITLE: [None],
+        SearchKind.QUESTION: [turn.user_message.id],
+        SearchKind.REASONING: ids[:1],
+        SearchKind.TOOL: ids[1:3],
+        SearchKind.ANSWER: ids[3:],
+    }
+    for kind, wanted in expected.items():
+        hits = find(store, owner, "walrus", kind)
+        assert {hit.message_id for hit in hits} == set(wanted)
+        assert {hit.kind for hit in hits} == {kind}
+        owned = kind in (SearchKind.TITLE, SearchKind.QUESTION)
+        assert {hit.generation_id for hit in hits} == {None if owned else turn.generation.id}
+        assert all(hit.conversation == store.get_conversation(owner, turn.conversation.id) for hit in hits)
+    assert len(find(store, owner, "walrus")) == 7
+    assert store.search(owner, "walrus", frozenset()) == ([], None)
+
+
+def test_a_reply_is_found_once_it_is_over_and_a_title_as_it_is_now(store: Store, owner: str) -> None:
+    turn = begin(store, owner, "question", title="before")
+    store.save_progress(owner, turn.generation.id, [draft(0, "growing", Channel.FINAL)], [])
+    assert find(store, owner, "growing") == []
+    assert len(find(store, owner, "question")) == 1
+    finish(store, owner, turn.generation.id)
+    assert len(find(store, owner, "growing")) == 1
+    store.update_conversation(owner, turn.conversation.id, title="after")
+    assert find(store, owner, "before") == []
+    assert [hit.kind for hit in find(store, owner, "after")] == [SearchKind.TITLE]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("quick fox", True),
+        ("fox quick", True),
+        ("quick bear", False),
+        ("QUICK", True),
+        ("qui", True),
+        ("qui fox", False),  # only the last word may go on
+        ('"quick brown"', True),
+        ('"brown quick"', False),
+        ('"quick bro"', False),
+        ("cafe", True),
+        ("café", True),
+        ("CAFÉ", True),
+        ("don't", True),
+        ("NOT fox", False),
+        ("fox OR bear", False),
+        ("fox NEAR quick", False),
+        ("text:fox", False),
+        ("f*x", False),
+        ("^quick", True),
+        ("fox-quick", False),
+        ("brown-fox", True),
+        ("日本語", True),
+        ("日", True),
+        ("7", True),
+        ("f", False),  # one plain letter is a word of its own
+        ("", False),
+        ("???", False),
+    ],
+)
+def test_words_phrases_and_operators(store: Store, owner: str, query: str, found: bool) -> None:
+    ask(store, owner, "The quick brown fox at the café: don't! 日本語 7")
+    assert bool(find(store, owner, query)) is found
+
+
+HOSTILE = [
+    '"',
+    '""',
+    '"""',
+    '"a',
+    "*",
+    "a*",
+    "^",
+    "NEAR(a b)",
+    "a AND",
+    "OR",
+    "{text}: a",
+    "-a",
+    "+",
+    "a\0b",
+    "\0",
+    "\ud800",
+    "(" * 300,
+    "a " * 5000,
+    "x" * 100_000,
+    "'; DROP TABLE messages; --",
+    "\U0001f600",
+    "\ue0f1a\ue0f2",
+    "\U0001e900",  # a letter of a script that is younger than the tokenizer
+]
+
+
+@pytest.mark.parametrize("query", HOSTILE)
+def test_no_query_breaks_it(store: Store, owner: str, query: str) -> None:
+    ask(store, owner, "a b x")
+    assert isinstance(store.search(owner, query, ALL), tuple)
+    assert isinstance(store.search(owner, f"a {query}", ALL), tuple)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=st.text(max_size=40) | st.text(alphabet='"*^-+():{}ab \0\n', max_size=40))
+def test_no_text_at_all_breaks_it(store: Store, owner: str, query: str) -> None:
+    store.search(owner, query, ALL)
+
+
+def test_a_snippet_marks_what_was_found(store: Store, owner: str) -> None:
+    ask(store, owner, "before " * 50 + "a walrus swims" + " after" * 50)
+    (hit,) = find(store, owner, "walr")
+    assert ("walrus", True) in hit.snippet
+    text = "".join(piece for piece, _ in hit.snippet)
+    assert text.startswith("…")
+    assert text.endswith("…")
+    assert "a walrus swims after" in text
+    assert len(text) < 250
+    assert pieces("\ue0f2a\ue0f1\ue0f1b") == (("a", False), ("b", True))
+
+
+def test_the_best_comes_first(store: Store, owner: str) -> None:
+    passing = ask(store, owner, "a walrus among " + "many other words " * 30)
+    about = ask(store, owner, "walrus walrus")
+    for number in range(20):
+        ask(store, owner, f"something else {number}")
+    newer = ask(store, owner, "walrus walrus")
+    titled = ask(store, owner, "untold", title="walrus walrus")
+    ids = [hit.conversation.id for hit in find(store, owner, "walrus")]
+    assert ids == [each.conversation.id for each in (titled, newer, about, passing)]
+
+
+def test_pages_tell_everything_once_though_more_is_written(store: Store, owner: str) -> None:
+    ids = {ask(store, owner, f"walrus number {number}").conversation.id for number in range(25)}
+    page, cursor = store.search(owner, "walrus", ALL, 10)
+    seen = [hit.conversation.id for hit in page]
+    ask(store, owner, "one walrus more")
+    while cursor is not None:
+        page, cursor = store.search(owner, "walrus", ALL, 10, cursor)
+        seen += [hit.conversation.id for hit in page]
+    assert len(seen) == 25
+    assert set(seen) == ids
+
+
+def test_more_than_a_window_is_found_to_the_last(store: Store, owner: str) -> None:
+    turn = begin(store, owner, "walrus")
+    drafts = [draft(index, f"walrus {index}", Channel.FINAL) for index in range(WINDOW + 20)]
+    finish(store, owner, turn.generation.id, messages=drafts)
+    gone = ask(store, owner, "walrus")
+    store.delete_conversation(owner, gone.conversation.id)
+    cursor, seen = None, []
+    while True:
+        page, cursor = store.search(owner, "walrus", frozenset([SearchKind.ANSWER]), 200, cursor)
+        seen += [hit.message_id for hit in page]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen)) == WINDOW + 20
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "1", "1.2.3", "-1.0.0.0", "1.2.3.4.5", "a.b.c.d", "1.2.3." + "9" * 30]
+)
+def test_a_cursor_that_is_none_of_ours_is_refused(store: Store, owner: str, cursor: str) -> None:
+    with pytest.raises(InvalidValue):
+        store.search(owner, "walrus", ALL, 20, cursor)
+
+
+def test_a_cursor_of_another_owner_shows_only_ones_own(store: Store, owner: str, stranger: str) -> None:
+    for number in range(4):
+        ask(store, owner, f"walrus {number}")
+    ask(store, stranger, "walrus of somebody else")
+    _, cursor = store.search(owner, "walrus", ALL, 2)
+    hits, _ = store.search(stranger, "walrus", ALL, 2, cursor)
+    assert all(hit.conversation.title == "untitled" and "else" in str(hit.snippet) for hit in hits)
+
+
+def test_what_is_archived_is_found_and_what_is_purged_leaves_the_index(store: Store, owner: str) -> None:
+    turn = ask(store, owner, "walrus", "walrus", title="walrus")
+    store.update_conversation(owner, turn.conversation.id, archived=True)
+    assert len(find(store, owner, "walrus")) == 3
+    open_turn = begin(store, owner, conversation_id=turn.conversation.id)
+    store.save_progress(owner, open_turn.generation.id, [draft(0, "never indexed")], [])
+    store.delete_conversation(owner, turn.conversation.id)
+    store.purge_deleted(datetime.now(UTC))
+    assert find(store, owner, "walrus") == []
+    with store._database.read() as session:
+        for table in ("search_titles", "search_messages", "search_thoughts"):
+            count = session.connection().exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()  # noqa: S608
+            assert count == 0
+    store._database.write(
+        lambda session: session.connection().exec_driver_sql(
+            "INSERT INTO search_messages (search_messages) VALUES ('integrity-check')"
+        )
+    )
