@@ -3,7 +3,7 @@
 import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
 
-const MAC = /Mac|iPhone|iPad/.test(navigator.userAgentData?.platform ?? navigator.platform);
+const MAC = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigator.platform);
 /** What lies over the page takes its keys for itself. */
 const OVER = "dialog[open], [popover]:popover-open";
 
@@ -13,7 +13,7 @@ const OVER = "dialog[open], [popover]:popover-open";
  *   alt?: boolean}[]}
  */
 const KEYS = [
-  { name: "search", label: "Search conversations", keys: ["Mod", "K"], code: "KeyK", mod: true },
+  { name: "search", label: "Search conversations, this one included", keys: ["Mod", "K"], code: "KeyK", mod: true },
   { name: "fresh", label: "New conversation", keys: ["Mod", "Shift", "O"], code: "KeyO", mod: true, shift: true },
   { name: "above", label: "Conversation above", keys: ["Alt", "↑"], code: "ArrowUp", alt: true },
   { name: "below", label: "Conversation below", keys: ["Alt", "↓"], code: "ArrowDown", alt: true },
