@@ -7,8 +7,8 @@
  *   (link), running-dot, conversation-menu, pin, rename, rename-input, share, export, archive, delete, archive-open,
  *   archive-back, search-open, search-dialog, search-input, search-title (and the other kinds), search-results,
  *   search-result, search-status, search-deeper, search-again, shortcuts-open, shortcuts-sheet, toast-action, dialog, dialog-input, dialog-confirm,
- *   sidebar-toggle (opens), sidebar-close, show-reasoning (role switch), theme-choice (fieldset), theme-system,
- *   theme-light, theme-dark (radio inputs), model-status (chip; opens model-picker with picker-note and model-offer),
+ *   sidebar-toggle (opens), sidebar-close, show-reasoning (role switch), set-theme-system,
+ *   set-theme-light, set-theme-dark (radio inputs of the settings), model-status (chip; opens model-picker with picker-note and model-offer),
  *   status-open (opens status-panel with status-note), model-banner, demo-label, title,
  *   suggestion, user-message, reply (article; data-status), waiting, reasoning-toggle, reasoning-body, answer, preamble,
  *   settings-open, settings-top, settings-dialog with tab-*, set-*, from-*, reset-*, problem-*, settings-saved; share-open,
@@ -107,12 +107,9 @@ function buildComposer(chat, fresh) {
 function bindPreferences() {
   const toggle = byId("pg-show-reasoning");
   toggle.addEventListener("click", () => chooseHere("show_reasoning", !effective(store.get(), "show_reasoning")));
-  const themes = document.querySelectorAll("input[name=pg-theme]");
-  for (const radio of themes) radio.addEventListener("change", () => radio.checked && prefer({ theme: radio.value }));
   store.on(["preferences", "settings", "ready"], (state) => {
     const { preferences, ready } = state;
     toggle.setAttribute("aria-checked", String(effective(state, "show_reasoning")));
-    for (const radio of themes) radio.checked = radio.value === preferences.theme;
     if (ready) setTheme(preferences.theme);
   });
 }

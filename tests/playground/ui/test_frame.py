@@ -84,12 +84,14 @@ def test_the_theme_follows_the_system_until_it_is_chosen(new_page: NewPage) -> N
     page = new_page(color_scheme="dark")
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "dark")
     dark = page.evaluate(CONTRAST)
+    page.get_by_test_id("settings-open").click()
+    page.get_by_test_id("tab-defaults").click()
+    expect(page.get_by_test_id("set-theme-system")).to_be_checked()
     with page.expect_response(re.compile("/api/preferences")):
-        page.get_by_test_id("theme-light").check()
+        page.get_by_test_id("set-theme-light").check()
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
     assert page.evaluate(CONTRAST) != dark
     page.reload()
-    expect(page.get_by_test_id("theme-light")).to_be_checked()
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
 
 
