@@ -31,7 +31,7 @@ def test_two_people_never_see_each_others_conversations(
 
     other = visit(app, path)
     expect(other.get_by_test_id("page-error")).to_contain_text(NOT_YOURS)
-    expect(other.locator("#pg-list")).to_contain_text("Your conversations will be listed here.")
+    expect(other.get_by_test_id("list-message")).to_contain_text("Your conversations will be listed here.")
     expect(other.get_by_test_id("conversation-item")).to_have_count(0)
     assert "Japan" not in other.content()
     response = other.request.delete(f"{app.url}/api{path.replace('/c/', '/conversations/')}")
