@@ -98,10 +98,14 @@ function tabList(chosen, show) {
   return list;
 }
 
-/** Change some settings of the open conversation, or of the next one while none is open. */
-export async function changeSettings(change) {
+/**
+ * Change some settings of a conversation, or of the next one while none is open.
+ * @param {any} change
+ * @param {string|null} [of] the conversation that was open when the change began
+ */
+export async function changeSettings(change, of = null) {
   const { store } = page;
-  const id = store.get().conversationId;
+  const id = of ?? store.get().conversationId;
   if (id === null) {
     store.set({ settings: { ...store.get().settings, ...change } });
     return;
@@ -149,15 +153,17 @@ const VIEWS = {
       limits: store.get().limits,
       own: () => store.get().settings ?? {},
       inherited: (field) => inherited(store.get(), field),
-      save: changeSettings,
+      save: (change) => changeSettings(change, id),
       noted: id === null ? (text) => noted(text === "Saved" ? "Kept for the next conversation" : text) : noted,
       levels: true,
     });
     const words = id === null
       ? `For the ${temporary ? "temporary chat" : "conversation"} that you start next. What you leave alone follows your defaults.`
       : `For “${title || "Untitled"}” alone, from the next message on. What you leave alone follows your defaults.`;
-    const reset = resetAll(form, noted, () => changeSettings(recommendedFor(store.get())));
-    return { nodes: [lead(words), form.node, reset], draw: () => form.draw(), leave: () => form.leave() };
+    const reset = resetAll(form, noted, () => changeSettings(recommendedFor(store.get()), id));
+    // Behind the dialog another conversation may be opened: a delete elsewhere does that.
+    const draw = () => [id, null].includes(store.get().conversationId) && form.draw();
+    return { nodes: [lead(words), form.node, reset], draw, leave: () => form.leave() };
   },
 
   defaults({ page: { store, prefer }, noted }) {
@@ -184,7 +190,7 @@ const VIEWS = {
       changed: (value) => prefer({ theme: value }),
     });
     const look = el("div", { class: "pg-field" }, el("div", { class: "pg-field-head" }, el("span", { class: "pg-field-name", text: "Theme" })), theme.node);
-    const words = lead("For every conversation that does not set something else itself. They follow you to your other tabs.");
+    const words = lead("For every conversation that does not set something else itself.");
     const reset = resetAll(form, noted, () => changeDefaults(nothing()));
     const draw = () => {
       form.draw();
