@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from storage.database import Queries, fresh_id
 from storage.draft_check import Reply, replies_of
 from storage.drafts import ConversationDraft
-from storage.owned import described, next_sequence
+from storage.mapping import conversation_record
+from storage.owned import next_sequence
 from storage.records import ConversationRecord
 from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow
 from storage.tree import leaf_below, show
@@ -91,7 +92,8 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
         show(session, row, row.leaf_id)
     elif row.chosen_root_id is not None:
         row.leaf_id = leaf_below(session, row.chosen_root_id)
-    return described(session, row)
+    session.flush()
+    return conversation_record(row, None)
 
 
 def _conversation(session: Session, owner_id: str, draft: ConversationDraft) -> ConversationRow:
@@ -168,4 +170,4 @@ def _insert_all(
 ) -> None:
     """Many rows in one statement."""
     if rows:
-        session.execute(insert(table), rows)
+        session.connection().execute(insert(table), rows)

@@ -143,11 +143,6 @@ class ConversationRecord:
     created_at: datetime
     updated_at: datetime
 
-    @property
-    def instructions(self) -> str | None:
-        """The instructions of the settings."""
-        return self.settings.instructions
-
 
 @dataclass(frozen=True, slots=True)
 class Changes:

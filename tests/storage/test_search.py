@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -43,7 +44,7 @@ def test_every_kind_is_found_and_named_and_can_be_left_out(store: Store, owner: 
     )
     finish(store, owner, turn.generation.id, messages=messages)
     ids = [message.id for message in messages]
-    expected = {
+    expected: dict[SearchKind, Sequence[str | None]] = {
         SearchKind.TITLE: [None],
         SearchKind.QUESTION: [turn.user_message.id],
         SearchKind.REASONING: ids[:1],
