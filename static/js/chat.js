@@ -300,6 +300,7 @@ export class Chat {
     }
     this.leaf = message.id;
     this.attach(transcript.startReply(turn, generation));
+    transcript.keepFocus();
   }
 
   attach(reply) {

@@ -55,7 +55,7 @@ function content(generation, replies) {
     const entries = known.flatMap(([term, value, title]) => [el("dt", { text: term }), el("dd", { text: value, title })]);
     return el("section", {}, el("h3", { text: name }), el("dl", {}, ...entries));
   });
-  const copy = copyButton(() => JSON.stringify(generation, null, 2), "Copy the details as JSON", "Copy as JSON");
+  const copy = copyButton(() => JSON.stringify(generation, null, 2), "Copy as JSON", "Copy as JSON");
   return [el("div", { class: "pg-receipt-groups" }, ...nodes), copy];
 }
 

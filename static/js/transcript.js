@@ -126,6 +126,13 @@ export class Transcript {
     this.follower.jump();
   }
 
+  /** What had the focus left the page with an older version: go on where the next thing is written, or can be read. */
+  keepFocus() {
+    if (document.activeElement && document.activeElement !== document.body) return;
+    const typing = matchMedia("(pointer: fine)").matches && document.getElementById("pg-input");
+    (typing || this.follower.scroller).focus({ preventScroll: true });
+  }
+
   /** @param {string} key @returns {Turn|undefined} */
   find(key) {
     return this.items.find((turn) => turn.key === key);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,12 +48,14 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
+def serving(
+    folder: Path, make_engine: Callable[[HarmonyCodec], ScriptedEngine] = ScriptedEngine
+) -> Iterator[Served]:
     """Serve the page until the block ends."""
     settings = settings_for(folder)
     codec = HarmonyCodec.load()
     store = Store.open(settings.database_path)
-    engine = ScriptedEngine(codec)
+    engine = make_engine(codec)
     app = create_app(settings, store, engine, codec)
     shell.mount(app, blocked_paths=[str(folder)])
     listener = socket.create_server(("127.0.0.1", 0))

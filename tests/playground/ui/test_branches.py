@@ -46,6 +46,7 @@ def test_an_edited_question_is_a_version_with_its_own_continuation(served: Serve
     edit(page, "Pears?", at=0)
     answered(page, "Yellow")
     expect(page.get_by_test_id("user-message")).to_have_text("Pears?")
+    expect(page.get_by_test_id("composer-input")).to_be_focused()
     expect(versions(page, "question")).to_have_attribute("aria-label", "Version 2 of 2")
     say(served, "Yellow again")
     ask(page, "Also now?")
@@ -105,6 +106,7 @@ def test_a_reply_is_made_anew_with_another_effort_or_temperature(served: Served,
     page.get_by_test_id("regenerate").click()
     page.get_by_test_id("again-high").click()
     answered(page, "Green")
+    expect(page.get_by_test_id("composer-input")).to_be_focused()
     expect(page.get_by_test_id("reply-footer")).to_contain_text("high effort")
     expect(versions(page, "reply")).to_have_attribute("aria-label", "Version 2 of 2")
     assert page.get_by_test_id("user-message").count() == 1
