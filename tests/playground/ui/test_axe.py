@@ -94,6 +94,24 @@ def escape(page: Page) -> None:
     expect(covered).to_have_count(0)
 
 
+def steps(*each: Callable[[Page], None]) -> Callable[[Page], None]:
+    """One thing after the other."""
+
+    def enter(page: Page) -> None:
+        for step in each:
+            step(page)
+
+    return enter
+
+
+def options(page: Page) -> None:
+    page.get_by_test_id("conversation-menu").first.press("Enter")
+
+
+def shortcuts(page: Page) -> None:
+    page.keyboard.press("Control+/")
+
+
 def answered(page: Page) -> None:
     before = page.get_by_test_id("reply-footer").count()
     ask(page)
@@ -138,35 +156,35 @@ def shared(page: Page) -> None:
     expect(page.get_by_test_id("share-item")).to_be_visible()
 
 
-STATES: list[tuple[str, Callable[[Page], object]]] = [
-    ("empty", lambda page: None),
+STATES: list[tuple[str, Callable[[Page], None]]] = [
+    ("empty", steps()),
     ("temporary", in_sidebar("temporary-chat")),
-    ("conversation", lambda page: (in_sidebar("new-conversation")(page), answered(page))),
+    ("conversation", steps(in_sidebar("new-conversation"), answered)),
     ("reasoning open", press("reasoning-toggle")),
     ("receipt open", press("details")),
     ("menu of a reply", press("reply-more")),
     ("raw dialog", press("read-raw")),
-    ("menu to regenerate", lambda page: (escape(page), press("regenerate")(page))),
-    ("edit open", lambda page: (escape(page), press("edit")(page))),
-    ("versions", lambda page: (press("edit-cancel")(page), edited(page))),
+    ("menu to regenerate", steps(escape, press("regenerate"))),
+    ("edit open", steps(escape, press("edit"))),
+    ("versions", steps(press("edit-cancel"), edited)),
     ("context panel", press("context-open")),
-    ("share dialog", lambda page: (escape(page), shared(page))),
+    ("share dialog", steps(escape, shared)),
     ("question before revoking", press("share-revoke")),
-    ("settings: conversation", lambda page: (escape(page), press("settings-top")(page))),
+    ("settings: conversation", steps(escape, press("settings-top"))),
     ("settings: a problem", refused),
     ("settings: defaults", press("tab-defaults")),
     ("settings: presets", preset),
     ("settings: data", press("tab-data")),
     ("import report", imported),
-    ("sidebar", lambda page: (escape(page), in_sidebar()(page))),
-    ("menu of a conversation", lambda page: page.get_by_test_id("conversation-menu").first.press("Enter")),
+    ("sidebar", steps(escape, in_sidebar())),
+    ("menu of a conversation", options),
     ("export dialog", press("export")),
-    ("search", lambda page: (escape(page), in_sidebar("search-open")(page))),
+    ("search", steps(escape, in_sidebar("search-open"))),
     ("search with results", found),
-    ("shortcuts", lambda page: (escape(page), page.keyboard.press("Control+/"))),
-    ("models", lambda page: (escape(page), press("model-status")(page))),
-    ("engine status", lambda page: (escape(page), press("status-open")(page))),
-    ("archived", lambda page: (escape(page), in_sidebar("archive-open")(page))),
+    ("shortcuts", steps(escape, shortcuts)),
+    ("models", steps(escape, press("model-status"))),
+    ("engine status", steps(escape, press("status-open"))),
+    ("archived", steps(escape, in_sidebar("archive-open"))),
 ]
 
 

@@ -119,7 +119,7 @@ def test_the_panel_asks_only_while_it_is_open(page: Page) -> None:
 
 def test_an_answer_that_fails_leaves_the_last_figures(page: Page) -> None:
     page.get_by_test_id("status-open").click()
-    expect(figure(page, "Model")).to_have_text("scripted")
+    expect(figure(page, "Model")).to_have_text("Demonstration model")
 
     def fail(route: Route) -> None:
         route.fulfill(status=429, json={"error": {"code": "storage_busy", "message": "Busy. Try again."}})
@@ -127,7 +127,7 @@ def test_an_answer_that_fails_leaves_the_last_figures(page: Page) -> None:
     page.context.route("**/api/status", fail)
     note = page.get_by_test_id("status-note")
     expect(note).to_have_text("Busy. Try again. These are the last figures.")
-    expect(figure(page, "Model")).to_have_text("scripted")
+    expect(figure(page, "Model")).to_have_text("Demonstration model")
     page.context.unroute("**/api/status")
     expect(note).to_have_text("The engine has not measured anything yet.")
 
