@@ -69,6 +69,30 @@ async def test_an_import_is_stored_listed_and_reported(browser: httpx.AsyncClien
     assert (await settled(browser, turn["generation"]["id"]))["generation"]["status"] == "finished"
 
 
+async def test_a_conversation_with_tools_can_go_on(browser: httpx.AsyncClient) -> None:
+    call = {"content_type": "code", "text": "print(1)"}
+    output = {"content_type": "execution_output", "text": "1"}
+    python = chatgpt(
+        node("q", None, ["c"], "user", "Count"),
+        node("c", "q", ["o"], "assistant", call, recipient="python"),
+        node("o", "c", ["a"], "tool", output, name="python"),
+        node("a", "o", [], "assistant", "One."),
+    )
+    function = {
+        "messages": [
+            {"role": "user", "content": "Add"},
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "function": {"name": "add", "arguments": "{}"}}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "2"},
+        ]
+    }
+    for chat in (await upload(browser, [python, function])).json()["conversations"]:
+        turn = await ask(browser, "And then?", conversation_id=chat["id"])
+        assert (await settled(browser, turn["generation"]["id"]))["generation"]["status"] == "finished"
+
+
 async def test_a_refused_file_leaves_nothing_behind(browser: httpx.AsyncClient) -> None:
     wrong = chatgpt(node("a", None, [], "root", "x"), title="Broken")
     answer = await upload(browser, [PLAIN_CHATGPT, wrong])
