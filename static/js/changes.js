@@ -60,22 +60,23 @@ export class ChangeFeed {
 
   async ask() {
     const after = this.sequence;
-    let answer;
     try {
-      answer = await api.changes(after);
+      const { sequence, items, removed, complete } = await api.changes(after);
+      // Without a beginning nobody knows what changed since the list was read.
+      const late = after === null && this.failures > 0;
+      if (!complete || late) await this.on.reload();
+      else if (items.length || removed.length) this.on.changed(items, removed);
+      this.sequence = sequence;
     } catch (error) {
       this.failed(error);
       return;
     }
     if (this.failures) this.back();
-    this.sequence = answer.sequence;
-    if (after === null) return;
-    if (!answer.complete) await this.on.reload();
-    else if (answer.items.length || answer.removed.length) this.on.changed(answer.items, answer.removed);
   }
 
   failed(error) {
     this.failures = Math.min(this.failures + 1, 8);
+    if (!(error instanceof api.ApiError)) throw error;
     if (error.status === 0) this.store.set({ connection: navigator.onLine ? "reconnecting" : "offline" });
   }
 
