@@ -77,7 +77,12 @@ async def test_pages_hold_every_hit_once(browser: httpx.AsyncClient) -> None:
     seen: list[str] = []
     cursor: str | None = None
     for _ in range(20):
-        params = {"q": "walrus", "kinds": "question", "limit": 3, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, str | int] = {
+            "q": "walrus",
+            "kinds": "question",
+            "limit": 3,
+            **({"cursor": cursor} if cursor else {}),
+        }
         answer = (await browser.get("/api/search", params=params)).json()
         seen += [hit["message_id"] for hit in answer["items"]]
         cursor = answer["next_cursor"]
