@@ -196,15 +196,3 @@ def test_a_turn_has_one_place_and_it_is_in_the_conversation(
     with pytest.raises(InvalidValue):
         store.select_branch(owner, talk)
     assert shown(store, owner, talk) == ["one", "think", "1", "two", "2"]
-
-
-def test_a_thousand_siblings(store: Store, owner: str) -> None:
-    first = ended(store, owner, begin(store, owner, "0"), "reply 0")
-    talk, place = first.conversation.id, first.user_message.id
-    for number in range(1, 1000):
-        edit = begin(store, owner, str(number), conversation_id=talk, edit_of=place)
-        finish(store, owner, edit.generation.id, messages=[draft(0, f"reply {number}")])
-    siblings = questions(store, owner, talk)[0].siblings
-    assert len(siblings) == 1000
-    store.select_branch(owner, talk, message_id=siblings[500])
-    assert shown(store, owner, talk) == ["500", "reply 500"]

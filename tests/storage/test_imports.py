@@ -217,3 +217,16 @@ def test_a_chain_of_five_thousand_messages(store: Store, owner: str) -> None:
     assert turn.user_message.parent_id == path[-1].id
     store.delete_conversation(owner, record.id)
     assert store.purge_deleted(datetime.now(UTC)) == [record.id]
+
+
+def test_a_thousand_siblings(store: Store, owner: str) -> None:
+    nodes: list[MessageNode] = []
+    for number in range(1000):
+        nodes += [question(f"q{number}", None), answer(f"a{number}", f"q{number}")]
+    talk = store.insert_conversation(owner, draft_of(*nodes)).id
+    siblings = store.path(owner, talk)[0].siblings
+    assert len(siblings) == 1000
+    store.select_branch(owner, talk, message_id=siblings[500])
+    assert shown(store, owner, talk) == ["q500", "a500"]
+    edit = begin(store, owner, "one more", conversation_id=talk, edit_of=siblings[500])
+    assert edit.user_message.siblings == (*siblings, edit.user_message.id)
