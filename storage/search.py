@@ -93,6 +93,8 @@ class _Place:
         if parts is None:
             raise InvalidValue("This is not a cursor of this search.")
         offset, *ends = (int(part) for part in parts.groups())
+        if max(ends) > _KEYS:  # the keys beyond are other owners'
+            raise InvalidValue("This is not a cursor of this search.")
         return cls(offset, tuple(ends))
 
     def __str__(self) -> str:

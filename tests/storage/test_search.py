@@ -209,6 +209,17 @@ def test_a_cursor_that_is_none_of_ours_is_refused(store: Store, owner: str, curs
         store.search(owner, "walrus", ALL, 20, cursor)
 
 
+@pytest.mark.parametrize("cursor", ["0.9999999999999.0.0", "0.0.9999999999999.0", "0.0.0.549755813888"])
+def test_a_cursor_that_reaches_into_the_keys_of_other_owners_is_refused(
+    store: Store, owner: str, stranger: str, cursor: str
+) -> None:
+    ask(store, owner, "my walrus")
+    turn = begin(store, stranger, "their walrus", title="their walrus")
+    finish(store, stranger, turn.generation.id, messages=[draft(0, "their walrus", Channel.ANALYSIS)])
+    with pytest.raises(InvalidValue):
+        store.search(owner, "walrus", ALL, 20, cursor)
+
+
 def test_a_cursor_of_another_owner_shows_only_ones_own(store: Store, owner: str, stranger: str) -> None:
     for number in range(4):
         ask(store, owner, f"walrus {number}")
