@@ -25,7 +25,7 @@ from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRe
 from playground.recorder import ChannelTokens
 from playground.reply import Outcome, Primed, Reply
 from playground.runs import Run, RunRegistry
-from playground.temporary import Stores
+from playground.temporary import Chat, Stores
 from playground.titles import Titles
 from playground.waiting import Lines
 from storage.errors import Conflict, NotFound, StorageError
@@ -122,6 +122,7 @@ class TurnService:
         finally:
             self._deleting.discard(key)
         self.runs.forget_conversation(*key)
+        self._stores.forget(Chat(*key))
 
     async def expire_temporary(self) -> None:
         """Remove the temporary chats whose time is over, with the replies that run there."""

@@ -104,6 +104,10 @@ async def delete_conversation(conversation_id: str, owner: CurrentOwner, turns: 
 
 
 @router.post("/conversations/{conversation_id}/restore")
-def restore_conversation(conversation_id: str, owner: CurrentOwner, store: NamedStore) -> views.Json:
+def restore_conversation(
+    conversation_id: str, owner: CurrentOwner, store: NamedStore, stores: StoresDep
+) -> views.Json:
     """Undo a delete of the last minute."""
-    return {"conversation": views.conversation(store.restore_conversation(owner, conversation_id))}
+    record = store.restore_conversation(owner, conversation_id)
+    stores.use(owner, conversation_id)
+    return {"conversation": views.conversation(record)}

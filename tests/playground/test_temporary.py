@@ -149,6 +149,25 @@ async def test_a_person_has_a_bounded_number_of_them(tmp_path: Path) -> None:
         assert answers == [200, 404, 200, 200]
 
 
+async def test_deleted_ones_do_not_count_and_restored_ones_end_like_others(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        clock, turns = still(world), world.app.state.turns
+        first = f"/api/conversations/{(await temporary(browser))['conversation']['id']}"
+        for _ in range(MOST_OF_ONE):
+            last = f"/api/conversations/{(await temporary(browser))['conversation']['id']}"
+            assert (await browser.delete(last)).status_code == 204
+        await turns.expire_temporary()
+        assert (await browser.get(first)).status_code == 200, "nobody has 20 others any more"
+        assert (await browser.post(f"{last}/restore")).status_code == 200
+        clock.now += KEEP_SECONDS
+        await turns.expire_temporary()
+        assert (await browser.get(last)).status_code == 404
+        assert (await browser.post(f"{last}/restore")).status_code == 200, "within a minute of its end"
+        clock.now += KEEP_SECONDS
+        await turns.expire_temporary()
+        assert (await browser.get(last)).status_code == 404
+
+
 def test_an_id_names_its_store_and_memory_is_used_only_when_needed(tmp_path: Path) -> None:
     kept = Store.open(tmp_path / "kept.sqlite3")
     stores = Stores(kept)
