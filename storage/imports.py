@@ -51,6 +51,9 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
         node.parent_key: ids[node.key] for node in draft.nodes if node.generation is None
     }
     chosen = {reply.question_key: reply_ids[reply.generation.key] for reply in replies}
+    empty = _shown_empty(draft, replies)
+    if empty is not None:
+        chosen[empty.question_key] = reply_ids[empty.generation.key]
     row.chosen_root_id = onward.get(None)
     _insert_all(session, GenerationRow, [_generation(row, reply, ids, reply_ids) for reply in replies])
     _insert_all(
@@ -90,10 +93,18 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
     if draft.leaf_key is not None:
         row.leaf_id = ids[draft.leaf_key]
         show(session, row, row.leaf_id)
+        if draft.leaf_key in chosen and empty is None:  # its reply is shown, and so is what stands in it
+            row.leaf_id = leaf_below(session, row.leaf_id)
     elif row.chosen_root_id is not None:
         row.leaf_id = leaf_below(session, row.chosen_root_id)
     session.flush()
     return conversation_record(row, None)
+
+
+def _shown_empty(draft: ConversationDraft, replies: Sequence[Reply]) -> Reply | None:
+    """The reply without messages that is shown where the branch ends with its question: the newest."""
+    keys = {each.generation.key for each in draft.empty_replies if each.question_key == draft.leaf_key}
+    return next((reply for reply in reversed(replies) if reply.generation.key in keys), None)
 
 
 def _conversation(session: Session, owner_id: str, draft: ConversationDraft) -> ConversationRow:

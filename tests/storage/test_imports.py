@@ -230,3 +230,20 @@ def test_a_thousand_siblings(store: Store, owner: str) -> None:
     assert shown(store, owner, talk) == ["q500", "a500"]
     edit = begin(store, owner, "one more", conversation_id=talk, edit_of=siblings[500])
     assert edit.user_message.siblings == (*siblings, edit.user_message.id)
+
+
+def test_a_branch_that_ends_with_a_question_shows_the_reply_that_stands_there(
+    store: Store, owner: str
+) -> None:
+    failed = EmptyReply("q", GenerationDraft("failed", GenerationStatus.FAILED, created_at=START))
+    later = answer("a", "q", GenerationDraft("later", created_at=START + timedelta(seconds=1)))
+    nodes = (question("q", None), later)
+
+    def shown(draft: ConversationDraft) -> list[tuple[str, GenerationStatus | None]]:
+        record = store.insert_conversation(owner, draft)
+        made = {each.id: each.status for each in store.conversation_generations(owner, record.id)}
+        return [(each.content, made.get(each.reply or "")) for each in store.path(owner, record.id)]
+
+    empty = draft_of(*nodes, leaf_key="q", empty_replies=(failed,))
+    assert shown(empty) == [("q", GenerationStatus.FAILED)], "it was chosen, though another is newer"
+    assert shown(draft_of(*nodes, leaf_key="q")) == [("q", GenerationStatus.FINISHED), ("a", None)]
