@@ -72,13 +72,18 @@ def snapshot(
     kept = kept_messages(path, reasoning=include_reasoning)
     keys = {message.id: f"m{number}" for number, message in enumerate(kept, 1)}
     names = {generation.id: f"g{number}" for number, generation in enumerate(replies, 1)}
+    # When an answer was begun would tell how long the model had reasoned.
+    began = {} if include_reasoning else {each.id: each.created_at for each in replies}
     models = [generation.model for generation in replies if generation.model]
     return {
         "title": conversation.title,
         "created_at": iso(now),
         "include_reasoning": include_reasoning,
         "model": models[-1] if models else None,
-        "messages": [_message(message, keys, names) for message in kept],
+        "messages": [
+            _message(message, keys, names, began.get(message.generation_id or "", message.created_at))
+            for message in kept
+        ],
         "generations": [
             _generation(each, keys, names, include_reasoning=include_reasoning) for each in replies
         ],
@@ -90,7 +95,7 @@ def encoded(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _message(message: MessageRecord, keys: dict[str, str], names: dict[str, str]) -> Json:
+def _message(message: MessageRecord, keys: dict[str, str], names: dict[str, str], at: datetime) -> Json:
     return {
         "id": keys[message.id],
         "generation_id": names.get(message.generation_id or ""),
@@ -103,7 +108,7 @@ def _message(message: MessageRecord, keys: dict[str, str], names: dict[str, str]
         "complete": message.complete,
         "recovered": message.recovered,
         "token_count": message.token_count,
-        "created_at": iso(message.created_at),
+        "created_at": iso(at),
     }
 
 

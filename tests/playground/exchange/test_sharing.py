@@ -115,6 +115,8 @@ async def test_withheld_reasoning_is_absent_from_every_byte(
     ids = [each["id"] for each in shown["messages"] + shown["generations"]] + [conversation_id]
     assert not [each for each in ids if each in answer.text], "no id of the database leaves it"
     assert value["generations"][0]["usage"].keys() == {"commentary", "final"}
+    times = {each["created_at"] for each in [value["messages"][1], *value["generations"]]}
+    assert len(times) == 1, "when the answer was begun would tell how long the model had reasoned"
 
 
 async def test_calls_of_tools_stay_and_their_reasoning_goes() -> None:
