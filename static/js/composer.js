@@ -72,6 +72,8 @@ export class Composer {
     const key = DRAFT + (id ?? "new");
     if (key === this.draftKey) return;
     this.draftKey = key;
+    // Enter was meant for the text that stood here.
+    this.pending = false;
     // A new conversation got its address while the user was already typing on.
     if (this.store.get().sending && this.input.value) {
       this.edited();
@@ -124,7 +126,7 @@ export class Composer {
     this.setError("");
     try {
       if (!(await this.on.send(text))) this.restore(text, key);
-      else forget(key);
+      else forget(key, text);
     } catch (error) {
       this.restore(text, key);
       this.setError(error.message);
@@ -150,8 +152,10 @@ export class Composer {
   }
 
   async dropOldest() {
+    const key = this.draftKey;
     try {
       await this.on.dropOldest();
+      if (this.draftKey !== key) return;
       this.setError("");
       await this.submit();
     } catch (error) {
@@ -230,9 +234,10 @@ export class Composer {
   }
 }
 
-function forget(key) {
+/** What was typed since the text was sent is a draft of its own. */
+function forget(key, text) {
   try {
-    sessionStorage.removeItem(key);
+    if (sessionStorage.getItem(key) === text) sessionStorage.removeItem(key);
   } catch {
     // Nothing was kept.
   }

@@ -30,10 +30,12 @@ export class Rescue {
     }
   }
 
-  /** Change settings of the open conversation. @param {object} settings @returns {Promise<boolean>} */
+  /** Change settings of the open conversation. @param {object} settings @returns {Promise<boolean>} whether to go on with it */
   async keep(settings) {
+    const id = this.chat.store.get().conversationId;
     try {
-      const { conversation } = await api.changeConversation(this.chat.store.get().conversationId, { settings });
+      const { conversation } = await api.changeConversation(id, { settings });
+      if (this.chat.store.get().conversationId !== id) return false;
       this.chat.know(conversation);
       return true;
     } catch (error) {

@@ -230,12 +230,12 @@ const VIEWS = {
 export async function chooseHere(field, value) {
   const { store, prefer, toast } = page;
   if ((store.get().settings?.[field] ?? null) === null) return prefer({ [field]: value });
-  const before = store.get().settings;
+  const { settings: before, conversationId: id } = store.get();
   store.set({ settings: { ...before, [field]: value } });
   try {
     await changeSettings({ [field]: value });
   } catch (error) {
-    store.set({ settings: before });
+    if (store.get().conversationId === id) store.set({ settings: before });
     toast(`Your choice could not be saved. ${error.message}`);
   }
 }

@@ -38,6 +38,7 @@ export function follow(id, to) {
   }
 
   function open() {
+    source?.close();
     source = new EventSource(api.eventsUrl(id, last));
     source.onopen = () => {
       failures = 0;

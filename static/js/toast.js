@@ -55,7 +55,7 @@ export function toast(text, { action, run, lasts = SHOWN_MS, closed } = {}) {
  * @param {() => void} run takes it back
  */
 export function offerUndo(text, run) {
-  const forget = () => undoable.splice(undoable.indexOf(undo), 1);
+  const forget = () => undoable.includes(undo) && undoable.splice(undoable.indexOf(undo), 1);
   const close = toast(text, { action: "Undo", run, lasts: UNDO_MS, closed: forget });
   const undo = () => {
     close();
