@@ -41,7 +41,7 @@ export class Question {
     this.edit = el("button", { class: "pg-quiet", type: "button", testid: "edit" }, icon("edit"), "Edit");
     this.edit.addEventListener("click", () => this.open());
     this.actions.replaceChildren(
-      ...[versions, copyButton(() => question.content, "Copy your message"), this.edit].filter(Boolean),
+      ...[copyButton(() => question.content, "Copy your message"), this.edit, versions].filter(Boolean),
     );
     this.element.dataset.message = key;
   }

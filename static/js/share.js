@@ -23,13 +23,17 @@ export function openShare(conversation) {
   const create = el("button", { class: "pg-button", type: "button", testid: "share-create", text: "Create link" });
   const problem = el("p", { class: "pg-problem", role: "alert", testid: "share-problem" });
   const made = el("div", { class: "pg-made", hidden: true });
-  const links = new ShareList(conversation.id);
+  let shown = "";
+  const links = new ShareList(conversation.id, (share) => {
+    if (share.id === shown) made.hidden = true;
+  });
   create.addEventListener("click", async () => {
     create.disabled = true;
     problem.textContent = "";
     try {
       const { share } = await api.createShare(conversation.id, choice.get() === "with");
       showLink(made, share);
+      shown = share.id;
       await links.load();
     } catch (error) {
       problem.textContent = error.message;
@@ -78,9 +82,10 @@ export function optionCard(radio, name, line) {
 
 /** The links that somebody made: of one conversation, or all of them. */
 export class ShareList {
-  /** @param {string|null} conversationId */
-  constructor(conversationId) {
+  /** @param {string|null} conversationId @param {(share: any) => void} [revoked] is told of each that was taken back */
+  constructor(conversationId, revoked) {
     this.conversationId = conversationId;
+    this.revoked = revoked;
     this.list = el("ul", { class: "pg-rows", "aria-label": "Links" });
     this.note = el("p", { class: "pg-sheet-note", role: "status" });
     const title = conversationId ? "Links of this conversation" : "Links that you shared";
@@ -124,6 +129,7 @@ export class ShareList {
       }
     }
     announce("The link was revoked.");
+    this.revoked?.(share);
     await this.load();
   }
 }

@@ -64,6 +64,34 @@ def test_an_edited_question_is_a_version_with_its_own_continuation(served: Serve
     expect(page.get_by_test_id("user-message")).to_have_text(["Pears?", "Also now?"])
 
 
+def test_the_actions_of_a_question_take_no_room(served: Served, page: Page) -> None:
+    say(served, "Red")
+    ask(page, "Apples?")
+    answered(page, "Red")
+    say(served, "Yellow")
+    edit(page, "Pears?")
+    answered(page, "Yellow")
+    bubble = page.get_by_test_id("user-message")
+    name = page.get_by_test_id("reply").locator("h2")
+    page.mouse.move(0, 0)
+    above = name.evaluate(TOP)
+    assert 8 <= above - bubble.evaluate("node => node.getBoundingClientRect().bottom") <= 24
+    bubble.hover()
+    assert name.evaluate(TOP) == above
+    page.get_by_test_id("version-previous").click()
+    answered(page, "Red")
+    edges = [
+        node.evaluate("node => node.getBoundingClientRect().right")
+        for node in (bubble, versions(page, "question"))
+    ]
+    assert abs(edges[0] - edges[1]) <= 10, "the versions stand below the question's edge"
+    page.get_by_test_id("edit").click()
+    expect(page.get_by_test_id("edit-input")).to_have_value("Apples?")
+    assert name.evaluate(TOP) > page.get_by_test_id("editor").evaluate(
+        "node => node.getBoundingClientRect().bottom"
+    )
+
+
 def test_an_edit_is_given_up_by_escape_and_refused_when_empty(served: Served, page: Page) -> None:
     say(served, "Red")
     ask(page, "Apples?")

@@ -79,10 +79,15 @@ def test_a_revoked_link_is_dead_at_once(owner: Page, new_page: NewPage) -> None:
     row.get_by_test_id("share-revoke").click()
     owner.get_by_test_id("dialog-confirm").click()
     expect(owner.get_by_test_id("share-item")).to_have_count(1)
+    expect(owner.get_by_test_id("share-link")).to_have_value(re.compile(re.escape(kept) + "$"))
     reader = new_page(path)
     expect(reader.get_by_test_id("shared-problem")).to_contain_text("There is nothing under this link")
     expect(reader.get_by_test_id("shared-import")).to_be_hidden()
     assert new_page(kept).get_by_test_id("answer").count() == 1
+    owner.get_by_test_id("share-revoke").click()
+    owner.get_by_test_id("dialog-confirm").click()
+    expect(owner.get_by_test_id("share-item")).to_have_count(0)
+    expect(owner.get_by_test_id("share-link")).to_be_hidden()
 
 
 def make_link_again(page: Page) -> str:
