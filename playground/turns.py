@@ -27,7 +27,7 @@ from playground.reply import Outcome, Primed, Reply
 from playground.runs import Run, RunRegistry
 from playground.temporary import Chat, Stores
 from playground.titles import Titles
-from playground.waiting import Lines
+from playground.waiting import BUSY, Lines
 from storage.errors import Conflict, NotFound, StorageError
 from storage.records import GenerationRecord, GenerationStatus, MessageRecord, TurnRecord
 from storage.store import Store
@@ -200,6 +200,10 @@ class TurnService:
             raise EngineUnavailable("The server is stopping. Try again in a moment.")
 
     def _prepare(self, store: Store, owner_id: str, request: TurnRequest) -> PreparedTurn:
+        # Before the path is read: a reply that ends meanwhile would stand in the prompt by half.
+        known = request.conversation_id
+        if known and request.continue_of is None and store.open_generation(owner_id, known) is not None:
+            raise Conflict(BUSY)
         preferences = self._stores.kept.get_preferences(owner_id)
         return self._preparation.prepare(store, owner_id, preferences, request)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from inference.types import SamplingParams
 from playground.waiting import MOST_WAITING, Lines
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, ask, running, settled
@@ -132,6 +134,37 @@ async def test_a_server_that_stops_refuses_who_waits(tmp_path: Path) -> None:
         answer = await waiting
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
         await browser.aclose()
+
+
+async def test_a_question_never_follows_half_of_a_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Script([("final", "one two three four five six")], hold=asyncio.Event(), hold_at=6)
+    async with running(tmp_path, script) as world, world.browser() as browser:
+        turn = await ask(browser, "first")
+        address = f"/api/generations/{turn['generation']['id']}"
+        async with asyncio.timeout(TIMEOUT):
+            while not (await browser.get(address)).json()["messages"]:  # noqa: ASYNC110 - a save is no event
+                await asyncio.sleep(0.01)
+        loop, check = asyncio.get_running_loop(), world.engine.check
+
+        def slow_check(prompt_tokens: int, sampling: SamplingParams) -> None:
+            """The reply ends after its conversation was read for the next prompt."""
+            assert script.hold is not None
+            if not script.hold.is_set():
+                loop.call_soon_threadsafe(script.hold.set)
+                asyncio.run_coroutine_threadsafe(settled(browser, turn["generation"]["id"]), loop).result(
+                    TIMEOUT
+                )
+            check(prompt_tokens, sampling)
+
+        monkeypatch.setattr(world.engine, "check", slow_check)
+        body = {"conversation_id": turn["conversation"]["id"], "text": "second"}
+        assert (await browser.post("/api/turns", json=body)).status_code == 409
+        let_go(world)
+        await settled(browser, turn["generation"]["id"])
+        assert (await browser.post("/api/turns", json=body)).status_code == 202
+        assert "four five six" in world.engine.codec.decode(world.engine.requests[-1].prompt_ids)
 
 
 async def test_places_are_handed_on_in_order_whoever_leaves() -> None:
