@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
-from playground.api.bodies import INSTRUCTIONS_CHARS, LARGEST_INTEGER, TITLE_CHARS
+from playground.api.bodies import IDENTITY_CHARS, INSTRUCTIONS_CHARS, LARGEST_INTEGER, TITLE_CHARS
 from playground.exchange.import_draft import MODEL_CHARS, TEXT_CHARS
 from storage.records import GenerationStatus, ReplyMode, WhenFull
 
@@ -50,7 +50,7 @@ class SettingsItem(Item):
     """How replies are made; what is absent was not set for the conversation."""
 
     instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
-    model_identity: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
+    model_identity: Annotated[StrictStr, Field(max_length=IDENTITY_CHARS)] | None = None
     effort: ReasoningEffort | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None

@@ -137,6 +137,11 @@ OWNS: list[tuple[str, Change, str]] = [
     ("no title", lambda f: chat(f).pop("title"), "title"),
     ("a long title", lambda f: chat(f).update(title="x" * 201), "title"),
     ("a setting that is none", lambda f: chat(f).update(settings={"top_k": 1}), "settings.top_k"),
+    (
+        "too long an identity",
+        lambda f: chat(f).update(settings={"model_identity": "x" * 501}),
+        "settings.model_identity",
+    ),
     ("a hot setting", lambda f: chat(f).update(settings={"temperature": 3}), "settings.temperature"),
     ("half a character in a setting", lambda f: chat(f).update(settings={"instructions": "\ud800"}), ""),
     ("a truth value as a number", lambda f: generation(f).update(temperature=True), "temperature"),
