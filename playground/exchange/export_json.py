@@ -18,6 +18,7 @@ from playground.exchange.document import (
     TimingsItem,
     UsageItem,
 )
+from playground.exchange.import_draft import TEXT_CHARS
 from playground.exchange.moments import iso
 from playground.exchange.reasoning import kept_messages, usage_without_reasoning
 from storage.records import ConversationTree, GenerationRecord, GenerationStatus, MessageRecord
@@ -75,7 +76,9 @@ def conversation_item(tree: ConversationTree, *, reasoning: bool) -> Conversatio
 def _message_item(
     message: MessageRecord, key: str, parent: str | None, generations: dict[str, str]
 ) -> MessageItem:
-    return MessageItem(
+    # A model that repeats itself may write more than an import takes: that, too, is the owner's to have.
+    make = MessageItem if len(message.content) <= TEXT_CHARS else MessageItem.model_construct
+    return make(
         key=key,
         parent=parent,
         generation=None if message.generation_id is None else generations[message.generation_id],

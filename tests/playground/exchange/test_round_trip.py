@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,17 @@ def test_without_reasoning_no_word_of_it_is_in_the_file(store: Store) -> None:
     usage = chat.generations[0].usage
     assert (usage.reasoning, usage.completion, usage.final, chat.generations[0].seed) == (0, 0, 1, None)
     store.insert_conversations(somebody(store), drafts(text.encode()))
+
+
+def test_a_text_that_is_too_long_for_an_import_is_exported_all_the_same(store: Store) -> None:
+    owner = somebody(store)
+    store.insert_conversations(owner, drafts(OWN))
+    [conversation_id] = store.conversation_ids(owner)
+    tree = store.export_conversation(owner, conversation_id)
+    endless = replace(tree.messages[-1], content="again " * 200_000)
+    tree = replace(tree, messages=(*tree.messages[:-1], endless))
+    text = "".join(file_pieces([tree], reasoning=True, exported_at=NOW))
+    assert json.loads(text)["conversations"][0]["messages"][-1]["content"] == endless.content
 
 
 def test_the_documented_schema_is_the_one_that_is_checked() -> None:
