@@ -78,6 +78,7 @@ def generation(record: GenerationRecord) -> Json:
         "primed_tokens": record.primed_tokens,
         "dropped": {"reasoning": record.dropped_reasoning, "turns": record.dropped_turns},
         "context_length": record.context_length,
+        "tokens_known": record.tokens_known,
         "finish_reason": record.finish_reason,
         "error": record.error,
         "error_code": record.error_code,

@@ -71,6 +71,7 @@ GENERATION_COLUMNS = (
     GenerationRow.dropped_reasoning,
     GenerationRow.dropped_turns,
     GenerationRow.context_length,
+    GenerationRow.tokens_known,
     GenerationRow.prompt_tokens,
     GenerationRow.cached_tokens,
     GenerationRow.completion_tokens,
@@ -86,8 +87,8 @@ GENERATION_COLUMNS = (
 
 _MEASURED = 13
 """Where usage and timings stand among the fields."""
-_USAGE = 26
-_TIMINGS = 32
+_USAGE = 27
+_TIMINGS = 33
 
 
 def user_record(row: UserRow) -> User:

@@ -219,7 +219,8 @@ class GenerationRecord:
 
     ``continues_id`` is the reply that this one takes up by ``mode``, with ``primed_tokens`` of its tokens.
     ``dropped_reasoning`` messages and ``dropped_turns`` oldest turns were left out of the prompt.
-    ``context_length`` is the model's, in tokens, None when it was not known.
+    ``context_length`` is the model's, in tokens, None when it was not known. Without ``tokens_known``
+    the reply came from elsewhere as text alone, and nothing can go on with it.
     """
 
     id: str
@@ -250,6 +251,7 @@ class GenerationRecord:
     dropped_reasoning: int = 0
     dropped_turns: int = 0
     context_length: int | None = None
+    tokens_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

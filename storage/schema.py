@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, event, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, event, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
 from storage.column_types import SettingsText, TokenIds, UtcDateTime, words_of
@@ -239,6 +239,7 @@ class GenerationRow(Base):
     finished_at: Mapped[datetime | None]
     # Last, so that reading the columns above never walks through the pages of a long prompt.
     prompt_ids: Mapped[tuple[int, ...]] = mapped_column(TokenIds(), deferred=True)
+    tokens_known: Mapped[bool] = column_property(func.length(prompt_ids) > 0)
 
 
 class OutputTokensRow(Base):

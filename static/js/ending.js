@@ -11,14 +11,27 @@ const EMPTY_CONTEXT =
   "The token budget ran out during the reasoning: the model's context is full, so there is no answer yet.";
 const CUT_CONTEXT = "The answer was cut because the model's context is full.";
 
+/** What takes up a reply's own tokens. @type {Offer[]} */
+const GOES_ON = ["continue", "answer_now", "raise"];
+
 /**
- * The sentence about a reply that did not end in the ordinary way.
+ * The sentence about a reply that did not end in the ordinary way, and what can be done. A copy from elsewhere has no
+ * tokens to go on with: it is asked for anew.
  * @param {any} generation
  * @param {boolean} answered whether there is text of the final answer
  * @param {boolean} begun whether there is any text at all
  * @returns {Ending|null}
  */
 export function ending(generation, answered, begun) {
+  const found = whatEnded(generation, answered, begun);
+  if (!found || generation.tokens_known !== false) return found;
+  const offers = found.offers.filter((offer) => !GOES_ON.includes(offer));
+  const asksAnew = offers.includes("retry") || offers.includes("drop");
+  return { ...found, offers: asksAnew ? offers : [...offers, "retry"] };
+}
+
+/** @param {any} generation @param {boolean} answered @param {boolean} begun @returns {Ending|null} */
+function whatEnded(generation, answered, begun) {
   const { status, error, finish_reason: reason } = generation;
   const more = /** @type {Offer[]} */ (begun ? ["continue"] : []);
   if (status === "failed") return { text: error || "The reply failed.", error: true, offers: [...more, "retry"] };

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
+from tests.playground.ui.test_continue import limited
 from tests.playground.ui.test_conversation import ask
 
 pytestmark = pytest.mark.browser
@@ -119,6 +120,23 @@ def test_a_reader_takes_a_copy_and_goes_on_with_it(served: Served, owner: Page, 
     assert "It is **42**" in prompt
     assert THOUGHT not in prompt
     expect(owner.get_by_test_id("user-message")).to_have_count(1)
+
+
+def test_a_copy_of_a_reply_that_was_cut_is_asked_for_anew(
+    served: Served, owner: Page, new_page: NewPage
+) -> None:
+    limited(owner, 20)
+    served.play(Script([("analysis", "Thinking and thinking. " * 20), ("final", "Never reached.")]))
+    ask(owner, "And now?")
+    expect(owner.get_by_test_id("continue")).to_be_visible()
+    reader = new_page(make_link(owner, "with"))
+    reader.get_by_test_id("shared-import").click()
+    expect(reader).to_have_url(re.compile(r"/c/[^/]+$"))
+    expect(reader.get_by_test_id("reply-note")).to_contain_text("token budget ran out during the reasoning")
+    expect(reader.get_by_test_id("offers").locator("button")).to_have_text(["Retry"])
+    served.play(Script([("final", "At last.")]))
+    reader.get_by_test_id("retry").click()
+    expect(reader.get_by_test_id("answer").last).to_have_text("At last.")
 
 
 def test_a_hostile_title_and_answer_stay_text_for_readers(
