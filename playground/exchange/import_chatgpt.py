@@ -201,7 +201,7 @@ class _Walk:
     def _parts(self, message: dict[str, Any], role: str) -> list[Part]:
         """The messages of harmony that an assistant's or a tool's node gives."""
         content: dict[str, Any] = message.get("content") or {}
-        kind = content.get("content_type")
+        kind = str(content.get("content_type"))
         at = moment(message.get("create_time"))
         if role in {"system", "developer"}:
             text = self._text(content)
