@@ -39,6 +39,16 @@ def saved_text(page: Page, channel: str) -> list[str]:
     ]
 
 
+def choose_theme(page: Page, theme: str) -> None:
+    """In the settings, whatever stood there before."""
+    page.get_by_test_id("settings-open").click()
+    page.get_by_test_id("tab-defaults").click()
+    with page.expect_response("**/api/preferences"):
+        page.get_by_test_id(f"set-theme-{theme}").check()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("tab-defaults")).to_be_hidden()
+
+
 def accessible_names(page: Page) -> str:
     """All that Chromium's accessibility tree says about the page."""
     session = page.context.new_cdp_session(page)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import Watch
-from tests.e2e.actions import accessible_names, answered, ask, saved_text
+from tests.e2e.actions import accessible_names, answered, ask, choose_theme, saved_text
 from tests.e2e.conftest import Picture, Visit
 from tests.e2e.served_app import ServedApp
 
@@ -120,7 +120,7 @@ def test_a_whole_visit_asks_no_other_host(app: ServedApp, visit: Visit, watch: W
     ask(page, "How many r's are in strawberry?", effort="high")
     answered(page)
     page.get_by_test_id("reasoning-toggle").click()
-    page.get_by_test_id("theme-dark").check()
+    choose_theme(page, "dark")
     page.get_by_test_id("new-conversation").click()
     page.get_by_test_id("conversation-item").first.click()
     answered(page)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import Watch
-from tests.e2e.actions import answered, ask, sideways
+from tests.e2e.actions import answered, ask, choose_theme, sideways
 from tests.e2e.conftest import PHONE, Picture, Visit
 from tests.e2e.served_app import ServedApp
 
@@ -91,8 +91,7 @@ def test_dark_mode_follows_the_system_until_somebody_chooses(
     page.emulate_media(color_scheme="light")
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
     assert page.evaluate(BRIGHTNESS) > 200
-    with page.expect_response(re.compile("/api/preferences")):
-        page.get_by_test_id("theme-dark").check()
+    choose_theme(page, "dark")
     assert page.evaluate(BRIGHTNESS) < 60
     ask(page, "What is 347 + 586?", effort="high")
     answered(page)
@@ -102,7 +101,7 @@ def test_dark_mode_follows_the_system_until_somebody_chooses(
     picture(page, "conversation-dark")
     page.reload()
     answered(page, replies=2)
-    expect(page.get_by_test_id("theme-dark")).to_be_checked()
+    expect(page.locator("html")).to_have_attribute("data-pg-theme", "dark")
     assert page.evaluate(BRIGHTNESS) < 60
 
 

@@ -68,8 +68,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def titled(world: World) -> None:
-    """Until nobody works on a title."""
-    await until(lambda: not world.app.state.turns._titling)
+    """Until nobody works on a reply, whose end begins a title, or on a title."""
+    turns = world.app.state.turns
+    await until(lambda: not turns.task_count and not turns._titling)
 
 
 def asks_for_a_title(request: GenerationRequest) -> bool:
