@@ -94,7 +94,7 @@ class Worker:
                 case Submit():
                     self._submit(command)
                 case Cancel(request_id):
-                    any(core.cancel(request_id) for core in self._cores())
+                    self._changed |= any(core.cancel(request_id) for core in self._cores())
                 case Load(model):
                     self._loader.want(model)
                 case ModelReady():

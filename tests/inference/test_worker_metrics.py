@@ -16,7 +16,17 @@ from inference.types import EngineMetrics, GenerationRequest, SamplingParams, To
 from inference.worker.main import MEASURE_EVERY, Command, Worker
 from inference.worker.messages import Board, Close, Pulse, State, Submit
 from tests.inference.checkpoints import plain_checkpoint, write_checkpoint
-from tests.inference.engines import PATIENCE, break_worker, config, idle, ready, request, run, running
+from tests.inference.engines import (
+    PATIENCE,
+    break_worker,
+    collect,
+    config,
+    idle,
+    ready,
+    request,
+    run,
+    running,
+)
 
 
 @pytest.fixture(params=["thread", "process"])
@@ -64,6 +74,18 @@ async def test_gauges_while_replies_run(engine: LocalEngine) -> None:
             pass
     metrics = await until(engine, lambda metrics: metrics.finished.get("cancelled") == 5)
     await until(engine, lambda metrics: (metrics.running, metrics.waiting, metrics.pages_used) == (0, 0, 0))
+
+
+async def test_nothing_runs_any_more_when_the_last_reply_was_cancelled_right_after_a_look_at_the_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inference.worker.main.MEASURE_EVERY", 0)  # so that every cancellation comes then
+    async with running(plain_checkpoint(), max_running=4, isolation="thread") as engine:
+        stream = engine.submit(request("a", max_tokens=1000))
+        await anext(stream)
+        await engine.cancel("a")
+        assert isinstance((await collect(stream))[-1], TokensFinished)
+        await until(engine, lambda metrics: metrics.finished.get("cancelled") == 1 and metrics.running == 0)
 
 
 async def test_the_machine_is_known_and_counts_the_model_as_free(engine: LocalEngine) -> None:
