@@ -39,7 +39,7 @@ lock: $(VENV)/bin/python
 	@for name in requirements requirements-dev; do \
 	  $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --no-emit-trusted-host $$name.in -o $$name.txt || exit 1; \
-	  sed -i -e 's/^\(torch==[0-9.]*\)+.*/\1/' -e 's/^triton==.*/triton>=3.6,<3.8/' $$name.txt; \
+	  sed -i -e 's/^\(torch==[0-9.]*\)+.*/\1/' -e 's/^triton==.*/triton>=3.6,<3.8/' -e '/^\#/d' $$name.txt; \
 	done
 
 clean:
