@@ -1,8 +1,9 @@
-"""What all tests share: one option, and one thread for each process that computes."""
+"""What all tests share: options, and one thread for each process that computes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="Write the screenshots of tests/e2e into this folder (usually docs/pictures).",
     )
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="Run tests/attacks and tests/faults with all of their counts, as `make attack` and `make faults` do.",
+    )
+
+
+Scale = Callable[[int, int], int]
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> Scale:
+    """``scale(few, all)``: how often to try something, in every run or with ``--full``."""
+    full = bool(request.config.getoption("--full"))
+    return lambda few, everything: everything if full else few
