@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full",
         action="store_true",
-        help="Run tests/attacks and tests/faults with all of their counts, as `make attack` and `make faults` do.",
+        help="Try all attacks and faults with their full counts, as `make attack` and `make faults` do.",
     )
 
 
