@@ -20,6 +20,8 @@ from storage import errors as storage
 
 log = logging.getLogger(__name__)
 
+ErrorBody = dict[str, dict[str, str | int]]
+
 NAME_CHARS = 60
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -31,27 +33,45 @@ INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
 
 class PlaygroundError(Exception):
-    """An answer other than success: a status, a stable code, a sentence and the parameter it is about."""
+    """An answer other than success: a status, a stable code, a sentence and the parameter it is about.
 
-    def __init__(self, code: str, message: str, *, status: int = 400, param: str | None = None) -> None:
+    ``retry_after`` are seconds, where it is known when the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.param = param
+        self.retry_after = retry_after
 
-    def body(self) -> dict[str, dict[str, str]]:
+    def body(self) -> ErrorBody:
         """The JSON shape."""
-        return error_body(self.code, self.message, self.param)
+        body = error_body(self.code, self.message, self.param)
+        if self.retry_after is not None:
+            body["error"]["retry_after"] = self.retry_after
+        return body
 
     def response(self) -> JSONResponse:
         """This error as an answer."""
-        return JSONResponse(self.body(), self.status, HEADERS.get(self.status))
+        headers = dict(HEADERS.get(self.status, {}))
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return JSONResponse(self.body(), self.status, headers)
 
 
-def error_body(code: str, message: str, param: str | None = None) -> dict[str, dict[str, str]]:
+def error_body(code: str, message: str, param: str | None = None) -> ErrorBody:
     """The single JSON shape of an error."""
-    error = {"code": code, "message": message}
+    error: dict[str, str | int] = {"code": code, "message": message}
     if param is not None:
         error["param"] = param
     return {"error": error}

@@ -1,0 +1,85 @@
+"""The settings that bound what one person, one address and one connection may take."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class LimitSettings(BaseSettings):
+    """A part of ``Settings``. A limit of 0 is none; all are generous for one person on their own machine."""
+
+    requests_per_minute: int = Field(
+        default=1200,
+        ge=0,
+        le=1_000_000,
+        description="Requests that one person may make in a minute; 0 is any.",
+    )
+    address_requests_per_minute: int = Field(
+        default=6000,
+        ge=0,
+        le=1_000_000,
+        description="Requests that may come from one address in a minute; 0 is any.",
+    )
+    replies_at_once: int = Field(
+        default=8,
+        ge=0,
+        le=10_000,
+        description="Replies of one person that may run or wait at the same time; 0 is any.",
+    )
+    guest_replies_at_once: int = Field(
+        default=2,
+        ge=0,
+        le=10_000,
+        description="The same for those who have not signed in, where signing in is possible; 0 is any.",
+    )
+    tokens_per_day: int = Field(
+        default=0, ge=0, description="Tokens that one person's replies may have in a day (UTC); 0 is any."
+    )
+    guest_tokens_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="The same for those who have not signed in, where signing in is possible; 0 is any.",
+    )
+    imports_per_hour: int = Field(
+        default=60, ge=0, le=1_000_000, description="Files that one person may import in an hour; 0 is any."
+    )
+    share_reads_per_minute: int = Field(
+        default=240,
+        ge=0,
+        le=1_000_000,
+        description="Shared conversations that one address may ask for in a minute; 0 is any.",
+    )
+    sign_ins_per_minute: int = Field(
+        default=30,
+        ge=0,
+        le=1_000_000,
+        description="Attempts to sign in that one address may make in a minute; 0 is any.",
+    )
+    visitors_per_hour: int = Field(
+        default=300,
+        ge=0,
+        le=1_000_000,
+        description="New identities that one address may get in an hour; 0 is any.",
+    )
+    max_connections: int = Field(
+        default=4000, ge=10, le=100_000, description="Connections that may be open at the same time."
+    )
+    address_connections: int = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="Connections that one address may have open; 0 is any. Behind a proxy all are the proxy's.",
+    )
+    proxy_hops: int = Field(
+        default=1,
+        ge=1,
+        le=10,
+        description="How many proxies are in front, each of which adds to X-Forwarded-For.",
+    )
+    drain_seconds: float = Field(
+        default=25,
+        ge=0,
+        le=3600,
+        description="Seconds that running replies still get when the server is asked to stop.",
+    )
