@@ -14,7 +14,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from playground.settings_accounts import AccountSettings
+from playground.settings_limits import LimitSettings
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 
@@ -23,7 +26,7 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; ``str(error)`` is for the person who set it."""
 
 
-class Settings(BaseSettings):
+class Settings(AccountSettings, LimitSettings):
     """The configuration of one process; each field is the environment variable of that name, upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -172,12 +175,14 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        lines = [f"{str(fault['loc'][0]).upper()}: {_sentence(fault['msg'])}" for fault in error.errors()]
+        lines = [_line(fault["loc"], fault["msg"]) for fault in error.errors()]
         raise SettingsError("\n".join(lines)) from None
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ") + "."
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    sentence = message.removeprefix("Value error, ") + "."
+    # What is wrong between several settings has no place of its own, and names them itself.
+    return f"{str(location[0]).upper()}: {sentence}" if location else sentence
 
 
 def quiet_libraries() -> None:

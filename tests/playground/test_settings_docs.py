@@ -13,7 +13,10 @@ BEGIN, END = "<!-- settings begin -->", "<!-- settings end -->"
 def settings_table() -> str:
     """Every setting as a line of Markdown."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    own_first = sorted(
+        Settings.model_fields.items(), key=lambda item: item[0] not in Settings.__annotations__
+    )
+    for name, field in own_first:
         default = "" if field.default in (None, ()) else f"`{field.default}`"
         lines.append(f"| `{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)
