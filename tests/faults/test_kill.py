@@ -21,7 +21,7 @@ CHAIN = 25
 """So many processes die over the same database, one after the other; then comes a fresh one."""
 MOST_CHANGES = 1500
 LONGEST_SECONDS = 0.3
-PLANTED = 12
+PLANTED = 8
 
 
 def died_at_a_change(path: Path, seed: int) -> list[Fact]:
@@ -63,7 +63,7 @@ def faults_of(
 def test_nothing_that_was_acknowledged_is_lost(
     tmp_path: Path, scale: Scale, die: Callable[[Path, int], list[Fact]]
 ) -> None:
-    cycles = scale(13, 500)
+    cycles = scale(10, 500)
     found, acknowledged = faults_of(tmp_path, cycles, die, SEED)
     print(f"{cycles} kills from seed {SEED}, {acknowledged} acknowledged operations, {len(found)} faults")
     assert found == []
