@@ -93,13 +93,22 @@ def run(settings: Settings, listener: socket) -> None:
         typer.echo(f"gpt-oss Playground is running at {server.page_address(settings)}")
         starting.append(asyncio.create_task(_start_engine(engine.start, app.state.page_served)))
 
+    async def on_drain() -> None:
+        for task in starting:
+            task.cancel()
+        if count := app.state.turns.open_count:
+            replies = "one reply" if count == 1 else f"{count} replies"
+            typer.echo(f"Waiting for {replies} to end. Press Ctrl-C again to stop now.")
+        await app.state.turns.drain(settings.drain_seconds)
+
     async def on_stop() -> None:
         for task in starting:
             task.cancel()
         await app.state.turns.close()
 
     with contextlib.suppress(KeyboardInterrupt):  # raised again after an orderly end
-        server.Server(server.configure(app, settings), on_ready, on_stop).run(sockets=[listener])
+        config = server.configure(app, settings)
+        server.Server(config, on_ready, on_stop, on_drain).run(sockets=[listener])
 
 
 async def _start_engine(start: Callable[[], None], page_served: asyncio.Event) -> None:

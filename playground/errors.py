@@ -29,6 +29,7 @@ HEADERS = {
     503: {"Retry-After": "5"},
 }
 """What an answer of this status carries beside its body."""
+RESTART_SECONDS = 10
 INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
 
@@ -95,6 +96,12 @@ def method_not_allowed() -> PlaygroundError:
 def not_an_object() -> PlaygroundError:
     """The answer to a body that cannot be read as the JSON object that every endpoint takes."""
     return PlaygroundError("invalid_parameter", "The request's body is not a JSON object.")
+
+
+def restarting() -> PlaygroundError:
+    """The answer to what would begin while the server ends."""
+    sentence = "The playground is being restarted. Try again in a moment."
+    return PlaygroundError("restarting", sentence, status=503, retry_after=RESTART_SECONDS)
 
 
 def describe(error: Exception) -> PlaygroundError | None:

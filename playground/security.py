@@ -74,10 +74,12 @@ OPEN_PATHS = re.compile(
     re.DOTALL,
 )
 BODY_BYTES = 2_000_000
-BODY_SECONDS = 30.0
+BODY_SECONDS = 20.0
 IMPORT_PATH = "/api/import"
 IMPORT_BYTES = 50_000_000
 IMPORT_SECONDS = 300.0
+BODY_BYTES_PER_SECOND = 50_000
+"""A long body gets more time, as long as it comes at least this fast."""
 
 
 class SecurityHeaders:
@@ -173,13 +175,13 @@ class BodyLimits:
             await self.app(scope, receive, send)
             return
         is_import = scope["path"] == IMPORT_PATH
-        max_bytes, seconds = (IMPORT_BYTES, IMPORT_SECONDS) if is_import else (self.max_bytes, self.seconds)
+        max_bytes, longest = (IMPORT_BYTES, IMPORT_SECONDS) if is_import else (self.max_bytes, self.seconds)
         too_large = body_too_large(max_bytes // 1_000_000)
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and (len(length) > 12 or int(length) > max_bytes):
             await too_large.response()(scope, receive, send)
             return
-        deadline = asyncio.get_running_loop().time() + seconds
+        began = asyncio.get_running_loop().time()
         complete = False
         received = 0
 
@@ -188,7 +190,8 @@ class BodyLimits:
             if complete:
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                seconds = min(longest, self.seconds + received / BODY_BYTES_PER_SECOND)
+                async with asyncio.timeout_at(began + seconds):
                     message = await receive()
             except TimeoutError:
                 complete = True

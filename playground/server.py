@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from playground.connections import ConnectionLimits, Guard, descriptors_for
 from playground.settings import Settings
 
-KEEP_ALIVE_SECONDS = 75
-GRACE_SECONDS = 5
-MAX_CONNECTIONS = 2000
+PROXY_KEEP_ALIVE_SECONDS = 75.0
+"""A proxy keeps idle connections for a minute; one that is closed on its way here costs somebody a request."""
+GRACE_SECONDS = 1
 
 
 class PortUnavailable(Exception):
@@ -59,41 +64,103 @@ def page_address(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
+class Configuration(uvicorn.Config):
+    """How the server runs, with the guard of its connections."""
+
+    def __init__(self, app: FastAPI, guard: Guard, **options: Any) -> None:
+        self.guard = guard
+        keep_alive = round(guard.limits.idle_seconds)
+        super().__init__(app, http=guard.protocol(), timeout_keep_alive=keep_alive, **options)
+
+
+async def _nothing() -> None:
+    pass
+
+
 class Server(uvicorn.Server):
-    """uvicorn, with something to do once it answers and something before it waits for connections to end."""
+    """uvicorn, with something to do once it answers, and an end in three steps.
+
+    Asked to end, it first answers on while ``on_drain`` lasts; then comes ``on_stop``, then the connections
+    end. A second signal ends ``on_drain`` and cuts the connections; a third ends the process as it is.
+    """
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: Configuration,
         on_ready: Callable[[], Awaitable[None]],
         on_stop: Callable[[], Awaitable[None]],
+        on_drain: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         super().__init__(config)
+        self._guard = config.guard
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._on_drain = on_drain
+        self._hurry = asyncio.Event()
+        self._signals = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer, then say so."""
+        self._loop = asyncio.get_running_loop()
+        self._sweeping = asyncio.create_task(self._guard.sweep_regularly())
         await super().startup(sockets=sockets)
         if self.started:
             await self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first: a stream that goes on would hold up the end."""
+        await self._drain()
         await self._on_stop()
+        if self._hurry.is_set():
+            self._guard.end_all()
         await super().shutdown(sockets=sockets)
+        self._guard.end_all()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait({self._sweeping})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See ``uvicorn.Server``; runs between any two instructions of the event loop's thread."""
+        self._captured_signals.append(sig)
+        self._signals += 1
+        self.should_exit = True
+        if self._signals == 2 and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry.set)
+        elif self._signals > 2:
+            os._exit(1)
+
+    async def _drain(self) -> None:
+        draining = asyncio.ensure_future(self._on_drain())
+        hurrying = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurrying):
+            task.cancel()
+        await asyncio.wait({draining, hurrying})
 
 
-def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How the server runs: a quiet log, bounded connections, proxy headers only where they are trusted."""
-    return uvicorn.Config(
+def configure(app: FastAPI, settings: Settings, limits: ConnectionLimits | None = None) -> Configuration:
+    """How the server runs: a quiet log, bounded connections, proxy headers only where they are trusted.
+
+    ``limits`` are those of the connections, where they are not the settings' own.
+    """
+    return Configuration(
         app,
+        Guard(limits or connection_limits(settings)),
         log_level="warning" if settings.log_level == "info" else settings.log_level,
         access_log=settings.log_level == "debug",
         proxy_headers=settings.trusts_proxy,
         forwarded_allow_ips="*" if settings.trusts_proxy else None,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws="none",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """What the settings and this machine allow."""
+    most = descriptors_for(settings.max_connections)
+    if settings.trusts_proxy:
+        return ConnectionLimits(most, of_address=0, idle_seconds=PROXY_KEEP_ALIVE_SECONDS)
+    return ConnectionLimits(most, settings.address_connections)

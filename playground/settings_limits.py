@@ -13,7 +13,7 @@ class LimitSettings(BaseSettings):
         default=1200,
         ge=0,
         le=1_000_000,
-        description="Requests that one person may make in a minute; 0 is any.",
+        description="Requests of one person in a minute; 0 is any.",
     )
     address_requests_per_minute: int = Field(
         default=6000,
@@ -69,7 +69,7 @@ class LimitSettings(BaseSettings):
         default=200,
         ge=0,
         le=100_000,
-        description="Connections that one address may have open; 0 is any. Behind a proxy all are the proxy's.",
+        description="Open connections of one address; 0 is any. Behind a proxy it does not count.",
     )
     proxy_hops: int = Field(
         default=1,

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
-from inference.errors import EngineUnavailable
 from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest
 from playground import views
+from playground.errors import restarting
 from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRequest, check_request
 from playground.recorder import ChannelTokens
 from playground.reply import Outcome, Primed, Reply
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 60.0
+CLOSE_SECONDS = 3.0
 
 
 class TurnService:
@@ -59,6 +60,7 @@ class TurnService:
         self._tasks: set[asyncio.Task[object]] = set()
         self._titling: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
+        self._draining = False
 
     @property
     def task_count(self) -> int:
@@ -131,6 +133,25 @@ class TurnService:
                 await self.delete_conversation(chat.owner_id, chat.conversation_id)
             self._stores.forget(chat)
 
+    @property
+    def open_count(self) -> int:
+        """How many replies run or wait now."""
+        return len(self.runs.find_open(lambda run: not run.finished))
+
+    @property
+    def _stops(self) -> bool:
+        return self._draining or self._closing.is_set()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new turns, and wait until the replies that run or wait have ended, but not for longer."""
+        self._draining = True
+        for task in self._titling:
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while open_runs := self.runs.find_open(lambda run: not run.finished):
+                    await open_runs[0].done.wait()
+
     async def close(self) -> None:
         """End every run as interrupted, with its text saved; then forget all of them."""
         self._closing.set()
@@ -139,7 +160,7 @@ class TurnService:
         for run in self.runs.find_open(lambda run: not run.finished):
             await self._stop(run)
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=5.0)
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
             if late:
@@ -196,8 +217,8 @@ class TurnService:
         return turn
 
     def _check_open(self) -> None:
-        if self._closing.is_set():
-            raise EngineUnavailable("The server is stopping. Try again in a moment.")
+        if self._stops:
+            raise restarting()
 
     def _prepare(self, store: Store, owner_id: str, request: TurnRequest) -> PreparedTurn:
         # Before the path is read: a reply that ends meanwhile would stand in the prompt by half.
@@ -248,7 +269,7 @@ class TurnService:
         self._stores.use(run.owner_id, run.conversation_id)
         run.finish(views.generation(record))
         self.runs.keep_finished(run)
-        if saved and not self._closing.is_set() and self.titles.wanted(turn, record):
+        if saved and not self._stops and self.titles.wanted(turn, record):
             task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
