@@ -5,6 +5,8 @@ StorageError
   + Conflict          the row changed meanwhile, or its state does not allow this
   + InvalidText       a text holds half of a character pair (a lone surrogate) and cannot be stored
   + InvalidValue      a number, word or cursor is outside of what the table takes
+  + TooMany           there is no room for another one of these (a kind of Conflict)
+  + AccountBanned     the account may not sign in
   + StorageFull       the disk, or the room given to the database, is used up
   + StorageBusy       no connection came free in time
   + StorageInUse      another process has the folder open
@@ -36,6 +38,16 @@ class NotFound(StorageError):
 class Conflict(StorageError):
     code = "conflict"
     sentence = "This was changed meanwhile. Reload and try again."
+
+
+class TooMany(Conflict):
+    code = "too_many"
+    sentence = "There is no room for another one. Remove one first."
+
+
+class AccountBanned(StorageError):
+    code = "banned"
+    sentence = "This account has been banned from this playground."
 
 
 class InvalidText(StorageError, ValueError):

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
+from storage.checksums import COVERED, message_checksum
 from storage.database import Queries, fresh_id
 from storage.draft_check import Reply, replies_of
-from storage.drafts import ConversationDraft
+from storage.drafts import ConversationDraft, MessageNode
 from storage.mapping import conversation_record
 from storage.owned import next_sequence
 from storage.records import ConversationRecord
@@ -60,24 +61,8 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
         session,
         MessageRow,
         [
-            {
-                "id": ids[node.key],
-                "conversation_id": row.id,
-                "parent_id": None if node.parent_key is None else ids[node.parent_key],
-                "generation_id": None if node.generation is None else reply_ids[node.generation.key],
-                "role": node.message.role,
-                "channel": node.message.channel,
-                "recipient": node.message.recipient,
-                "name": node.message.name,
-                "content": node.message.content,
-                "content_type": node.message.content_type,
-                "complete": node.complete,
-                "recovered": node.message.recovered,
-                "token_count": node.token_count,
-                "created_at": node.created_at,
-                "chosen_generation_id": chosen.get(node.key),
-                "chosen_child_id": onward.get(node.key),
-            }
+            _message(row, node, ids, reply_ids)
+            | {"chosen_generation_id": chosen.get(node.key), "chosen_child_id": onward.get(node.key)}
             for node in draft.nodes
         ],
     )
@@ -172,6 +157,31 @@ def _generation(
         "started_at": draft.started_at,
         "finished_at": draft.finished_at,
     }
+
+
+def _message(
+    row: ConversationRow, node: MessageNode, ids: Mapping[str, str], reply_ids: Mapping[str, str]
+) -> dict[str, Any]:
+    """One message's columns, without its way on."""
+    message = node.message
+    columns: dict[str, Any] = {
+        "id": ids[node.key],
+        "conversation_id": row.id,
+        "parent_id": None if node.parent_key is None else ids[node.parent_key],
+        "generation_id": None if node.generation is None else reply_ids[node.generation.key],
+        "role": message.role,
+        "channel": message.channel,
+        "recipient": message.recipient,
+        "name": message.name,
+        "content": message.content,
+        "content_type": message.content_type,
+        "complete": node.complete,
+        "recovered": message.recovered,
+        "token_count": node.token_count,
+        "created_at": node.created_at,
+    }
+    columns["checksum"] = message_checksum(*(columns[name] for name in COVERED))
+    return columns
 
 
 def _insert_all(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from storage.checksums import row_checksum
 from storage.column_types import BYTES_PER_ID
 from storage.errors import Conflict
 from storage.records import MessageDraft
@@ -71,6 +72,7 @@ def _fill(row: MessageRow, draft: MessageDraft) -> None:
     row.recovered = message.recovered
     row.complete = draft.complete
     row.token_count = draft.token_count
+    row.checksum = row_checksum(row)
 
 
 def append_output(session: Session, generation_id: str, output_ids: Sequence[int]) -> None:

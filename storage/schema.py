@@ -18,6 +18,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, Uniqu
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
+from storage.account_records import AccountRole
 from storage.column_types import SettingsText, TokenIds, UtcDateTime, words_of
 from storage.records import ChatSettings, GenerationStatus, ReplyMode, Theme
 from storage.search_schema import make_search_index
@@ -45,6 +46,7 @@ class Base(DeclarativeBase):
         GenerationStatus: words_of(GenerationStatus),
         Theme: words_of(Theme),
         ReplyMode: words_of(ReplyMode),
+        AccountRole: words_of(AccountRole),
         ChatSettings: SettingsText(),
     }
 
@@ -142,6 +144,7 @@ class MessageRow(Base):
 
     Each place remembers where it goes on: a question by the reply in ``chosen_generation_id``, the last
     message before a question (also one below which other replies go on) by ``chosen_child_id``.
+    ``checksum`` is that of ``storage.checksums``; what was stored without one is taken for damaged.
     """
 
     __tablename__ = "messages"
@@ -177,6 +180,7 @@ class MessageRow(Base):
     created_at: Mapped[datetime]
     chosen_generation_id: Mapped[str | None]
     chosen_child_id: Mapped[str | None]
+    checksum: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 IS_OPEN = text("generations.status IN ('queued', 'running')")
@@ -276,6 +280,77 @@ class ShareRow(Base):
     message_count: Mapped[int]
     created_at: Mapped[datetime]
     snapshot: Mapped[str] = mapped_column(deferred=True)
+    checksum: Mapped[int] = mapped_column(server_default=text("0"), deferred=True)
+
+
+class AccountRow(Base):
+    """A user who has signed in; one for each person of a provider."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("provider", "subject", name="uq_accounts_provider_subject"),)
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    provider: Mapped[str]
+    subject: Mapped[str]
+    handle: Mapped[str]
+    display_name: Mapped[str]
+    email: Mapped[str | None]
+    role: Mapped[AccountRole]
+    banned_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    signed_in_at: Mapped[datetime]
+
+
+class LoginSessionRow(Base):
+    """One browser that is signed in. The provider's ``access_token`` is encrypted before it comes here."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("length(token_hash) = 64", name="token_hash"),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    client: Mapped[str]
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    access_token: Mapped[bytes | None] = mapped_column(deferred=True)
+
+
+class ApiKeyRow(Base):
+    """A key of a user; ``scopes`` are words with spaces between them."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("length(key_hash) = 64", name="key_hash"),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    hint: Mapped[str]
+    scopes: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class UsageRow(Base):
+    """What a user had on one day (YYYY-MM-DD, UTC)."""
+
+    __tablename__ = "usage"
+    __table_args__ = (CheckConstraint("length(day) = 10", name="day"),)
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[str] = mapped_column(primary_key=True, index=True)
+    requests: Mapped[int]
+    tokens: Mapped[int]
 
 
 event.listen(Base.metadata, "after_create", make_search_index)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
+from storage.checksums import share_checksum
 from storage.database import Queries, fresh_id
 from storage.errors import NotFound
 from storage.mapping import share_record
@@ -35,9 +36,10 @@ class ShareQueries(Queries):
 
         def work(session: Session) -> ShareRecord:
             conversation = owned_conversation(session, owner_id, conversation_id)
+            token = secrets.token_urlsafe(TOKEN_BYTES)
             row = ShareRow(
                 id=fresh_id(session),
-                token=secrets.token_urlsafe(TOKEN_BYTES),
+                token=token,
                 owner_id=owner_id,
                 conversation_id=conversation.id,
                 title=title,
@@ -45,6 +47,7 @@ class ShareQueries(Queries):
                 message_count=message_count,
                 created_at=datetime.now(UTC),
                 snapshot=snapshot,
+                checksum=share_checksum(token, title, include_reasoning, message_count, snapshot),
             )
             session.add(row)
             session.flush()

@@ -2,7 +2,7 @@
 
 Every method blocks: a write until it is committed, a read until it is read; a web server calls them on a
 thread. Every method takes the owner first, and what belongs to somebody else reads exactly like what does
-not exist.
+not exist. What decides by the time is told it as ``now``, in UTC.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from storage.accounts import AccountQueries
+from storage.administration import AdministrationQueries
+from storage.api_keys import KeyQueries
 from storage.branches import BranchQueries
 from storage.conversations import ConversationQueries
 from storage.database import Database, connect_in_memory
@@ -22,9 +25,11 @@ from storage.migrate import make_folder, prepare, upgrade
 from storage.preferences import PreferenceQueries
 from storage.presets import PresetQueries
 from storage.search import SearchQueries
+from storage.sessions import SessionQueries
 from storage.shares import ShareQueries
 from storage.translate import plain_errors
 from storage.turns import TurnQueries
+from storage.usage import UsageQueries
 from storage.users import UserQueries
 
 
@@ -40,6 +45,11 @@ class Store(
     ImportQueries,
     SearchQueries,
     ShareQueries,
+    AccountQueries,
+    SessionQueries,
+    KeyQueries,
+    UsageQueries,
+    AdministrationQueries,
 ):
     """All that is kept. Safe to use from many threads. Raises ``StorageError`` only."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from inference.types import ReasoningEffort, Role, SamplingParams
+from storage.checksums import row_checksum
 from storage.database import Queries, fresh_id
 from storage.errors import Conflict, InvalidValue, NotFound
 from storage.mapping import MESSAGE_COLUMNS, generation_record
@@ -236,6 +237,7 @@ def _new_question(session: Session, conversation: ConversationRow, turn: _Turn) 
         token_count=0,
         created_at=datetime.now(UTC),
     )
+    row.checksum = row_checksum(row)
     session.add(row)
     session.flush()
     if parent_id is not None and parent_id == conversation.leaf_id:  # the way there is shown already

@@ -24,7 +24,7 @@ class UserQueries(Queries):
     def user_for_identity(self, identity_hash: str) -> User:
         """The user of this identity, made at first sight. ``identity_hash`` is a SHA-256 in hexadecimal."""
         with self._database.read() as session:
-            row = _by_identity(session, identity_hash)
+            row = by_identity(session, identity_hash)
             if row is not None and datetime.now(UTC) - row.last_seen_at < SEEN_EVERY:
                 return user_record(row)
         return self._database.write(lambda session: _seen(session, identity_hash))
@@ -37,16 +37,17 @@ class UserQueries(Queries):
         self._database.write(lambda session: _known(session, owner_id))
 
 
-def _by_identity(session: Session, identity_hash: str) -> UserRow | None:
+def by_identity(session: Session, identity_hash: str) -> UserRow | None:
+    """The user of this identity, if there is one."""
     return session.scalar(select(UserRow).where(UserRow.identity_hash == identity_hash))
 
 
 def _seen(session: Session, identity_hash: str) -> User:
     """Note the visit; make user and preferences when they are new."""
     now = datetime.now(UTC)
-    row = _by_identity(session, identity_hash)
+    row = by_identity(session, identity_hash)
     if row is None:
-        row = _new_user(session, new_id(), identity_hash)
+        row = new_user(session, new_id(), identity_hash)
     row.last_seen_at = now
     return user_record(row)
 
@@ -54,10 +55,10 @@ def _seen(session: Session, identity_hash: str) -> User:
 def _known(session: Session, owner_id: str) -> None:
     """Make the user when it is new."""
     if session.scalar(select(UserRow.id).where(UserRow.id == owner_id)) is None:
-        _new_user(session, owner_id, hashlib.sha256(secrets.token_bytes()).hexdigest())
+        new_user(session, owner_id, hashlib.sha256(secrets.token_bytes()).hexdigest())
 
 
-def _new_user(session: Session, user_id: str, identity_hash: str) -> UserRow:
+def new_user(session: Session, user_id: str, identity_hash: str) -> UserRow:
     """A user who has set nothing yet."""
     now = datetime.now(UTC)
     row = UserRow(

@@ -83,6 +83,23 @@ BY_OWNER = {
 }
 """Methods that take the owner alone; each has a test of its own below."""
 
+BY_USER = {
+    "account_of",
+    "take_over",
+    "delete_user",
+    "sessions_of",
+    "end_session",
+    "end_sessions",
+    "add_key",
+    "keys_of",
+    "revoke_key",
+    "add_usage",
+    "usage_of",
+    "set_ban",
+    "set_role",
+}
+"""Methods about a user himself; tests/storage/test_sessions_keys.py lets two of them meet."""
+
 WITHOUT_OWNER = {
     "open",
     "open_in_memory",
@@ -91,6 +108,14 @@ WITHOUT_OWNER = {
     "add_owner",
     "purge_deleted",
     "shared_snapshot",
+    "sign_in",
+    "has_guest",
+    "session_for",
+    "key_for",
+    "access_token_of",
+    "tidy_sessions",
+    "users_overview",
+    "totals",
 }
 """Methods that come before any owner is known, are about all of them, or are for everybody."""
 
@@ -129,12 +154,17 @@ def everything(store: Store, owner: str, turn: TurnRecord) -> list[Any]:
 
 def test_every_public_method_is_sorted_into_a_group_here() -> None:
     public = {name for name, _ in inspect.getmembers(Store, callable) if not name.startswith("_")}
-    assert public == set(BY_ID) | BY_OWNER | WITHOUT_OWNER
+    assert public == set(BY_ID) | BY_OWNER | BY_USER | WITHOUT_OWNER
 
 
 @pytest.mark.parametrize("name", sorted(set(BY_ID) | BY_OWNER))
 def test_the_owner_is_the_first_parameter(name: str) -> None:
     assert list(inspect.signature(getattr(Store, name)).parameters)[1] == "owner_id"
+
+
+@pytest.mark.parametrize("name", sorted(BY_USER))
+def test_the_user_is_the_first_parameter(name: str) -> None:
+    assert list(inspect.signature(getattr(Store, name)).parameters)[1] == "user_id"
 
 
 @pytest.mark.parametrize("name", sorted(BY_ID))
