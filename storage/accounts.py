@@ -45,18 +45,20 @@ class AccountQueries(Queries):
         access_token: bytes | None = None,
         guest_hash: str | None = None,
         role: AccountRole | None = None,
+        first_is_admin: bool = True,
     ) -> tuple[Account, LoginSession]:
         """Begin a session of the account of ``identity``, which is made at the first time.
 
         ``token_hash`` and ``guest_hash`` are SHA-256 in hexadecimal: of the new cookie, and of the one that
         the browser had. All that its guest has goes to the account, and the old cookie leads nowhere. The
-        first account of all is an admin; ``role`` decides otherwise where it is given. ``access_token`` is
-        the provider's, encrypted by the caller. Raises AccountBanned, which changes nothing.
+        first account of all is an admin, unless ``first_is_admin`` is false; ``role`` decides otherwise where
+        it is given. ``access_token`` is the provider's, encrypted by the caller. Raises AccountBanned, which
+        changes nothing.
         """
 
         def work(session: Session) -> tuple[Account, LoginSession]:
             guest = None if guest_hash is None else by_identity(session, guest_hash)
-            account = _account(session, identity, guest, now, role)
+            account = _account(session, identity, guest, now, role, first_is_admin)
             login = LoginSessionRow(
                 id=fresh_id(session),
                 token_hash=token_hash,
@@ -118,7 +120,12 @@ def nobody() -> str:
 
 
 def _account(
-    session: Session, identity: Identity, guest: UserRow | None, now: datetime, role: AccountRole | None
+    session: Session,
+    identity: Identity,
+    guest: UserRow | None,
+    now: datetime,
+    role: AccountRole | None,
+    first_is_admin: bool,
 ) -> AccountRow:
     """The account of this identity with all that the guest had."""
     row = session.scalar(
@@ -127,7 +134,9 @@ def _account(
         )
     )
     if row is None:
-        return _new_account(session, identity, guest, now, role)
+        first = first_is_admin and session.scalar(select(AccountRow.user_id).limit(1)) is None
+        usual = AccountRole.ADMIN if first else AccountRole.MEMBER
+        return _new_account(session, identity, guest, now, role or usual)
     if row.banned_at is not None:
         raise AccountBanned
     if guest is not None and guest.id != row.user_id:
@@ -142,10 +151,9 @@ def _account(
 
 
 def _new_account(
-    session: Session, identity: Identity, guest: UserRow | None, now: datetime, role: AccountRole | None
+    session: Session, identity: Identity, guest: UserRow | None, now: datetime, role: AccountRole
 ) -> AccountRow:
     """The guest becomes the account, under a cookie that nobody has; without a guest there is a new user."""
-    first = session.scalar(select(AccountRow.user_id).limit(1)) is None
     if guest is None:
         user = new_user(session, new_id(), nobody())
     else:
@@ -159,7 +167,7 @@ def _new_account(
         handle=identity.handle,
         display_name=identity.display_name,
         email=identity.email,
-        role=role or (AccountRole.ADMIN if first else AccountRole.MEMBER),
+        role=role,
         created_at=now,
         signed_in_at=now,
     )

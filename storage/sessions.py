@@ -25,6 +25,8 @@ SEEN_EVERY = timedelta(minutes=5)
 GUESTS_KEPT = timedelta(days=90)
 """How long a guest without anything is remembered."""
 GUESTS_AT_ONCE = 200
+CLOCK_ERROR = timedelta(days=1)
+"""How far a clock may be set back before sessions seem to begin in the future, and end."""
 
 
 class SessionQueries(Queries):
@@ -33,20 +35,23 @@ class SessionQueries(Queries):
     def session_for(
         self, token_hash: str, *, now: datetime, idle: timedelta
     ) -> tuple[Account, LoginSession] | None:
-        """Who has this cookie; None when its session is over, or its account banned."""
+        """Who has this cookie; None when its session is over, or its account banned.
+
+        A session that is found to be over is removed: a clock that is set back does not bring it back.
+        """
         with self._database.read() as session:
             found = session.execute(
-                select(AccountRow, LoginSessionRow)
+                select(AccountRow, LoginSessionRow, _valid(now, idle))
                 .join(LoginSessionRow, LoginSessionRow.user_id == AccountRow.user_id)
-                .where(
-                    LoginSessionRow.token_hash == token_hash,
-                    _valid(now, idle),
-                    AccountRow.banned_at.is_(None),
-                )
+                .where(LoginSessionRow.token_hash == token_hash, AccountRow.banned_at.is_(None))
             ).one_or_none()
             if found is None:
                 return None
-            account, login = account_record(found[0]), login_record(found[1])
+            account, login, valid = account_record(found[0]), login_record(found[1]), bool(found[2])
+        if not valid:
+            over = delete(LoginSessionRow).where(LoginSessionRow.id == login.id, ~_valid(now, idle))
+            self._database.write(lambda session: session.execute(over))
+            return None
         if now - login.last_seen_at >= SEEN_EVERY:
             self._database.write(lambda session: _seen(session, login, now))
         return account, login
@@ -114,8 +119,12 @@ class SessionQueries(Queries):
 
 
 def _valid(now: datetime, idle: timedelta) -> ColumnElement[bool]:
-    """Sessions that are not over."""
-    return and_(LoginSessionRow.expires_at > now, LoginSessionRow.last_seen_at > now - idle)
+    """Sessions that are not over, and were not begun while the clock was far ahead of what it is now."""
+    return and_(
+        LoginSessionRow.expires_at > now,
+        LoginSessionRow.last_seen_at > now - idle,
+        LoginSessionRow.created_at < now + CLOCK_ERROR,
+    )
 
 
 def _seen(session: Session, login: LoginSession, now: datetime) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import delete, exists, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session, aliased
 
 from storage.mapping import preferences_record
-from storage.records import GenerationStatus, Preferences
+from storage.records import Preferences
 from storage.schema import (
-    IS_OPEN,
     ApiKeyRow,
     ConversationRow,
     GenerationRow,
@@ -27,10 +24,9 @@ from storage.search_schema import MESSAGES, OWNER_SHIFT, THOUGHTS, TITLES
 def take_over(session: Session, user_id: str, guest_id: str) -> None:
     """Give everything of one user to another and delete him.
 
-    A reply that is still being written for him ends as interrupted, with the text that it has. Preferences
-    move unless the other has some, and a preset of a name that is taken gets another one.
+    A reply that is still being written goes on: whoever writes it saves it for the other from now on.
+    Preferences move unless the other has some, and a preset of a name that is taken gets another one.
     """
-    _end_replies(session, guest_id)
     _move_search(session, user_id, guest_id)
     _move_conversations(session, user_id, guest_id)
     _move_replies(session, user_id, guest_id)
@@ -55,15 +51,6 @@ def count_usage(session: Session, user_id: str, day: str, requests: int, tokens:
                 "tokens": UsageRow.tokens + added.excluded.tokens,
             },
         )
-    )
-
-
-def _end_replies(session: Session, guest_id: str) -> None:
-    """Their run knows the guest only, and could not save to them any more."""
-    session.execute(
-        update(GenerationRow)
-        .where(GenerationRow.owner_id == guest_id, IS_OPEN)
-        .values(status=GenerationStatus.INTERRUPTED, finished_at=datetime.now(UTC))
     )
 
 

@@ -65,6 +65,13 @@ def test_the_first_account_is_an_admin_and_the_next_is_not(store: Store) -> None
     assert store.account_of(store.user_for_identity(identity("guest")).id) is None
 
 
+def test_the_first_account_is_a_member_where_admins_are_named(store: Store) -> None:
+    first, _ = sign_in(store, "bob", first_is_admin=False)
+    second, _ = sign_in(store, "ada", role=AccountRole.ADMIN, first_is_admin=False)
+    assert (first.role, second.role) == (AccountRole.MEMBER, AccountRole.ADMIN)
+    assert sign_in(store, "ada", "new", first_is_admin=False)[0].role is AccountRole.ADMIN
+
+
 def test_a_later_sign_in_finds_the_account_and_renews_its_names(store: Store) -> None:
     first, _ = sign_in(store, "ada")
     later = NOW + timedelta(days=3)
@@ -115,8 +122,9 @@ def test_at_a_later_sign_in_all_of_the_guest_moves_to_the_account(store: Store) 
     usage = store.usage_of(user, TODAY)
     assert (usage.requests, usage.tokens) == (4, 60)
     assert len(store.keys_of(user)) == 2
-    # what was being written could not be saved any more
-    assert store.get_generation(user, things.running_generation).status is GenerationStatus.INTERRUPTED
+    # what is being written goes on, for its new owner
+    assert store.get_generation(user, things.running_generation).status.is_open
+    finish(store, user, things.running_generation)
     assert {talk for talk, _ in found(store, user, "narwhal")} >= {things.running}
     assert store.get_generation(user, own.running_generation).status is GenerationStatus.RUNNING or (
         store.get_generation(user, own.running_generation).status is GenerationStatus.QUEUED
