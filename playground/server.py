@@ -17,7 +17,7 @@ from playground.connections import ConnectionLimits, Guard, descriptors_for
 from playground.settings import Settings
 
 PROXY_KEEP_ALIVE_SECONDS = 75.0
-"""A proxy keeps idle connections for a minute; one that is closed on its way here costs somebody a request."""
+"""A proxy keeps idle connections for a minute; one that we close meanwhile costs somebody a request."""
 GRACE_SECONDS = 1
 
 

@@ -21,6 +21,7 @@ from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest
 from playground import views
 from playground.errors import restarting
+from playground.limits.allowance import ANY, Allowance, Places, check_tokens, utc_now
 from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRequest, check_request
 from playground.recorder import ChannelTokens
 from playground.reply import Outcome, Primed, Reply
@@ -54,6 +55,7 @@ class TurnService:
         self.limits = limits
         self.tokens = ChannelTokens()
         self.titles = Titles(engine, codec, runs)
+        self.places = Places()
         self._lines = Lines()
         self._deleting: set[tuple[str, str]] = set()
         self._starting: dict[tuple[str, str], asyncio.Task[TurnRecord]] = {}
@@ -67,29 +69,29 @@ class TurnService:
         """How many tasks work on replies now."""
         return len(self._tasks)
 
-    async def start(self, owner_id: str, request: TurnRequest) -> TurnRecord:
+    async def start(self, owner_id: str, request: TurnRequest, allowance: Allowance = ANY) -> TurnRecord:
         """Check, save and begin one turn; with ``wait`` once the conversation has answered.
 
         Raises:
-            PlaygroundError: the request cannot be taken.
+            PlaygroundError: the request cannot be taken, or it is more than ``allowance`` allows.
             RequestRefused: the engine would not take the prompt. Nothing was saved.
             StorageError: the conversation is not there, still answers, or cannot be saved.
         """
         check_request(request, self.limits)
         # A reader that leaves now must not part the acknowledgement from the run.
-        turn = await asyncio.shield(self._task_of(owner_id, request))
+        turn = await asyncio.shield(self._task_of(owner_id, request, allowance))
         store = self._stores.of(turn.conversation.id)
         return dataclasses.replace(
             turn, user_message=await run_in_threadpool(_in_tree, store, owner_id, turn)
         )
 
-    def _task_of(self, owner_id: str, request: TurnRequest) -> asyncio.Task[TurnRecord]:
+    def _task_of(self, owner_id: str, request: TurnRequest, allowance: Allowance) -> asyncio.Task[TurnRecord]:
         """What starts this turn; the same request that comes twice gets the same task."""
         if request.client_id is None:
-            return self._spawn(self._start(owner_id, request))
+            return self._spawn(self._start(owner_id, request, allowance))
         key = (owner_id, request.client_id)
         if key not in self._starting:
-            self._starting[key] = self._spawn(self._start(owner_id, request))
+            self._starting[key] = self._spawn(self._start(owner_id, request, allowance))
             self._starting[key].add_done_callback(lambda _: self._starting.pop(key, None))
         return self._starting[key]
 
@@ -169,14 +171,14 @@ class TurnService:
             await asyncio.wait(self._titling)
         self.runs.close()
 
-    async def _start(self, owner_id: str, request: TurnRequest) -> TurnRecord:
+    async def _start(self, owner_id: str, request: TurnRequest, allowance: Allowance) -> TurnRecord:
         self._check_open()
         if request.conversation_id is None:
             store = self._stores.kept
             if request.temporary:
                 store = await run_in_threadpool(self._stores.in_memory, owner_id)
             return await self._earlier(store, owner_id, request) or await self._begin(
-                store, owner_id, request
+                store, owner_id, request, allowance
             )
         store = self._stores.of(request.conversation_id)
         key = (owner_id, request.conversation_id)
@@ -193,7 +195,7 @@ class TurnService:
             await ticket.turn()
             while request.wait and (open_runs := self._open_runs(*key)):
                 await open_runs[0].done.wait()
-            return await self._begin(store, owner_id, request)
+            return await self._begin(store, owner_id, request, allowance)
         finally:
             ticket.leave()
 
@@ -203,17 +205,24 @@ class TurnService:
             return None
         return await run_in_threadpool(store.find_turn, owner_id, request.client_id)
 
-    async def _begin(self, store: Store, owner_id: str, request: TurnRequest) -> TurnRecord:
-        prepared = await run_in_threadpool(self._prepare, store, owner_id, request)
-        self._check_open()
-        if (owner_id, request.conversation_id) in self._deleting:
-            raise NotFound
-        turn = await run_in_threadpool(prepared.begin, store, owner_id)
-        self._stores.use(owner_id, turn.conversation.id)
-        if not turn.existing:
-            generation = turn.generation
-            run = self.runs.open(owner_id, generation.id, generation.conversation_id)
-            self._spawn(self._generate(run, store, turn, prepared))
+    async def _begin(
+        self, store: Store, owner_id: str, request: TurnRequest, allowance: Allowance
+    ) -> TurnRecord:
+        with contextlib.ExitStack() as place:
+            place.enter_context(self.places.one(owner_id, allowance))
+            await run_in_threadpool(check_tokens, self._stores.kept, owner_id, allowance)
+            prepared = await run_in_threadpool(self._prepare, store, owner_id, request)
+            self._check_open()
+            if (owner_id, request.conversation_id) in self._deleting:
+                raise NotFound
+            turn = await run_in_threadpool(prepared.begin, store, owner_id)
+            self._stores.use(owner_id, turn.conversation.id)
+            if not turn.existing:
+                generation = turn.generation
+                run = self.runs.open(owner_id, generation.id, generation.conversation_id)
+                replying = self._spawn(self._generate(run, store, turn, prepared))
+                leave = place.pop_all().close
+                replying.add_done_callback(lambda _: leave())
         return turn
 
     def _check_open(self) -> None:
@@ -259,6 +268,7 @@ class TurnService:
         try:
             record = await run_in_threadpool(reply.save_end, outcome)
             saved = True
+            await run_in_threadpool(self._count_temporary, store, run)
         except NotFound:  # the conversation was deleted meanwhile
             record = reply.unsaved(outcome)
         except StorageError as error:
@@ -273,6 +283,14 @@ class TurnService:
             task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
+
+    def _count_temporary(self, store: Store, run: Run) -> None:
+        """What a temporary chat costs counts like everything else; its own store is forgotten. Blocks."""
+        if store is not self._stores.kept:
+            generation = store.get_generation(run.owner_id, run.generation_id)
+            output = store.generation_tokens(run.owner_id, run.generation_id).output_ids
+            written = len(output) - generation.primed_tokens
+            self._stores.kept.add_usage(run.owner_id, utc_now().date().isoformat(), 1, max(written, 0))
 
     async def _save_later(self, reply: Reply, outcome: Outcome) -> None:
         """Try again until the end of a reply is saved; otherwise its conversation would stay locked.

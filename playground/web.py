@@ -31,6 +31,8 @@ from playground.api import (
     turns,
 )
 from playground.housekeeping import tidy_regularly
+from playground.limits.middleware import AddressLimits
+from playground.limits.rates import Rates
 from playground.preparation import TurnLimits
 from playground.runs import RunRegistry
 from playground.security import (
@@ -98,6 +100,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.engine = engine
     app.state.turns = service
     app.state.page_served = page_served
+    app.state.rates = rates = Rates(settings)
     errors.install(app)
     app.include_router(page.health_router)
     app.include_router(metrics.router)
@@ -111,7 +114,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     # Gradio's page asks for a few files of its own under /static.
     files = PageFiles(directory=STATIC_FOLDER, packages=[("gradio", "templates/frontend/static")])
     app.mount("/static", files, name="static")
-    _add_middleware(app, settings, page_served)
+    _add_middleware(app, settings, rates, page_served)
     return app
 
 
@@ -120,7 +123,7 @@ async def _favicon() -> FileResponse:
     return FileResponse(STATIC_FOLDER / "favicon.svg", media_type="image/svg+xml")
 
 
-def _add_middleware(app: FastAPI, settings: Settings, page_served: asyncio.Event) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, rates: Rates, page_served: asyncio.Event) -> None:
     """From the inside out: the last one added meets a request first."""
     always_secure = settings.on_space or (settings.public_url or "").startswith("https://")
     app.add_middleware(errors.CatchAll)
@@ -132,5 +135,6 @@ def _add_middleware(app: FastAPI, settings: Settings, page_served: asyncio.Event
     app.add_middleware(CORSMiddleware, allow_origins=())
     app.add_middleware(BodyLimits)
     app.add_middleware(OriginCheck, own_hosts=settings.own_hosts)
+    app.add_middleware(AddressLimits, rates=rates, hops=settings.proxy_hops if settings.trusts_proxy else 0)
     app.add_middleware(HostCheck, allowed=settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)

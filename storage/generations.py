@@ -21,9 +21,10 @@ from storage.records import (
     MessageDraft,
     MessageRecord,
 )
-from storage.reply_rows import append_output, join_output, message_rows, save_messages
+from storage.reply_rows import append_output, join_output, message_rows, save_messages, saved_output_length
 from storage.reply_rows import output_ids as stored_output_ids
 from storage.schema import ConversationRow, GenerationRow
+from storage.take_over import count_usage
 
 
 class GenerationQueries(Queries):
@@ -134,6 +135,7 @@ class GenerationQueries(Queries):
             row.error_code = error_code
             row.finished_at = datetime.now(UTC)
             _measure(row, usage, timings)
+            _count(session, row)
             note_change(session, _conversation(session, row))
             return generation_record(row)
 
@@ -147,6 +149,7 @@ def interrupt_open_generations(database: Database) -> None:
         for row in session.scalars(select(GenerationRow).where(GenerationRow.status.in_(OPEN_STATUSES))):
             row.status = GenerationStatus.INTERRUPTED
             row.finished_at = datetime.now(UTC)
+            _count(session, row)
             note_change(session, _conversation(session, row))
 
     database.write(work)
@@ -164,6 +167,16 @@ def _open(session: Session, owner_id: str, generation_id: str) -> GenerationRow:
     if not row.status.is_open:
         raise Conflict("This reply has already ended.")
     return row
+
+
+def _count(session: Session, row: GenerationRow) -> None:
+    """Add what was written, and not what the reply began with, to its owner's use of the day.
+
+    In the transaction that ends the reply: each is counted once, however it ends.
+    """
+    written = saved_output_length(session, row.id) - row.primed_tokens
+    ended = row.finished_at or datetime.now(UTC)
+    count_usage(session, row.owner_id, ended.date().isoformat(), 1, max(written, 0))
 
 
 def _measure(row: GenerationRow, usage: Usage, timings: Timings) -> None:

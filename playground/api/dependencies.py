@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from inference.engine import Engine
 from inference.harmony import HarmonyCodec
+from playground.limits.rates import Rates
 from playground.settings import Settings
 from playground.temporary import Stores
 from playground.turns import TurnService
@@ -44,6 +45,10 @@ def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
+def _rates(request: Request) -> Rates:
+    return cast(Rates, request.app.state.rates)
+
+
 StoreDep = Annotated[Store, Depends(_store)]
 """The store that lasts."""
 StoresDep = Annotated[Stores, Depends(_stores)]
@@ -53,3 +58,4 @@ CodecDep = Annotated[HarmonyCodec, Depends(_codec)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 TurnsDep = Annotated[TurnService, Depends(_turns)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+RatesDep = Annotated[Rates, Depends(_rates)]

@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 
 from playground import views
 from playground.accounts.identity import CurrentOwner
-from playground.api.dependencies import NamedStore, StoreDep
+from playground.api.dependencies import NamedStore, RatesDep, StoreDep
 from playground.errors import PlaygroundError
 from playground.exchange.archive import attachment, file_name, write_zip
 from playground.exchange.export_html import html
@@ -113,8 +113,9 @@ def export_all(
 
 
 @router.post("/import")
-async def import_file(request: Request, owner: CurrentOwner, store: StoreDep) -> views.Json:
+async def import_file(request: Request, owner: CurrentOwner, store: StoreDep, rates: RatesDep) -> views.Json:
     """Store the conversations of a file, all of them or, where anything is wrong with it, none."""
+    rates.import_of(owner)
     with TemporaryFile() as file:
         await _receive(request, file)
         reading = asyncio.get_running_loop().run_in_executor(_readers, _take, store, owner, file)

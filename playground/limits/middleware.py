@@ -1,0 +1,48 @@
+"""What an address may ask for, whoever sits there: the first of the limits, before anybody is known."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from playground.errors import PlaygroundError
+from playground.limits.addresses import address_of
+from playground.limits.rates import Rates
+
+FREE = re.compile(r"/(static/.*|assets/.*|theme\.css|favicon\.ico|healthz)\Z", re.DOTALL)
+"""Files that cost next to nothing; a page asks for a hundred of them at once."""
+SIGN_IN = re.compile(r"/(oauth|login)/")
+SHARED = re.compile(r"/(s|api/shared)/")
+
+
+class AddressLimits:
+    """Answers 429 to an address that asks too often. ``hops`` is the number of proxies in front.
+
+    The address stands in ``scope["state"]["address"]`` for those limits that need to know more.
+    """
+
+    def __init__(self, app: ASGIApp, rates: Rates, hops: int) -> None:
+        self.app = app
+        self.rates = rates
+        self.hops = hops
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            address = address_of(scope, hops=self.hops)
+            scope.setdefault("state", {})["address"] = address
+            try:
+                self._count(scope["path"], address)
+            except PlaygroundError as error:
+                await error.response()(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _count(self, path: str, address: str) -> None:
+        if FREE.match(path):
+            return
+        self.rates.request_from(address)
+        if SHARED.match(path):
+            self.rates.share_read_from(address)
+        elif SIGN_IN.match(path):
+            self.rates.sign_in_from(address)
