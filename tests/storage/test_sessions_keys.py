@@ -38,13 +38,26 @@ def test_a_session_is_found_by_the_hash_of_its_cookie(store: Store) -> None:
 
 def test_a_session_ends_when_it_is_not_used_and_at_its_end(store: Store) -> None:
     sign_in(store, token="cookie")
+    sign_in(store, token="unused")
     before_idle = NOW + IDLE - MINUTE
-    assert store.session_for(identity("cookie"), now=NOW + IDLE, idle=IDLE) is None
     assert store.session_for(identity("cookie"), now=before_idle, idle=IDLE)
+    assert store.session_for(identity("unused"), now=NOW + IDLE, idle=IDLE) is None
     assert store.session_for(identity("cookie"), now=NOW + IDLE, idle=IDLE)  # it was used meanwhile
     end = NOW + timedelta(days=90)
     assert store.session_for(identity("cookie"), now=end - MINUTE, idle=timedelta(days=999))
     assert store.session_for(identity("cookie"), now=end, idle=timedelta(days=999)) is None
+
+
+def test_a_clock_that_is_set_back_extends_no_session(store: Store) -> None:
+    year, ever = timedelta(days=365), timedelta(days=9999)
+    _, login = sign_in(store, token="cookie")
+    assert store.session_for(identity("cookie"), now=NOW + year, idle=ever) is None
+    assert store.session_for(identity("cookie"), now=NOW, idle=ever) is None
+    sign_in(store, token="early", now=NOW + year, expires_at=NOW + year + timedelta(days=90))
+    assert store.session_for(identity("early"), now=NOW + year, idle=ever)
+    assert store.sessions_of(login.user_id, NOW, ever) == []
+    assert store.session_for(identity("early"), now=NOW, idle=ever) is None
+    assert store.session_for(identity("early"), now=NOW + year, idle=ever) is None
 
 
 def test_visits_are_noted_every_few_minutes_only(store: Store) -> None:
@@ -57,7 +70,7 @@ def test_visits_are_noted_every_few_minutes_only(store: Store) -> None:
     store.session_for(identity("cookie"), now=later, idle=IDLE)
     assert [each.last_seen_at for each in store.sessions_of(login.user_id, later, IDLE)] == [later]
     assert store.users_overview()[0].last_seen_at >= later
-    store.session_for(identity("cookie"), now=NOW - DAY, idle=IDLE)  # the clock went back
+    store.session_for(identity("cookie"), now=NOW - DAY / 2, idle=IDLE)  # the clock went back
     assert [each.last_seen_at for each in store.sessions_of(login.user_id, later, IDLE)] == [later]
 
 
