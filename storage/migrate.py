@@ -52,17 +52,29 @@ def prepare(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder of the database, private to its owner; one that is there stays as it is."""
+    """The folder of the database, private to its owner; one that is there stays as it is.
+
+    The name of a new one is on the disk when this returns: SQLite syncs what is in the folder only.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    for each in missing:
+        descriptor = os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check(path: Path) -> None:
     """Read the whole file once without writing to it; raise when it is damaged, foreign or too new."""
+    if path.with_name(path.name + "-journal").exists():
+        # Left by a crash in the very first moments. The first page may be in pieces until it is rolled back.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not starts_like_sqlite(path):
         raise DatabaseCorrupt  # SQLite itself takes a very short file for an empty one and writes over it
-    # A journal left by a crash in the very first moments must be rolled back, which takes write access.
-    mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         tables = {
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
