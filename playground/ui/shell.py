@@ -30,6 +30,8 @@ _STYLES = (
     "panel",
     "sheets",
     "settings",
+    "account",
+    "admin",
     "transcript",
     "turns",
     "prose",

@@ -6,13 +6,21 @@ export class ApiError extends Error {
    * @param {string} message
    * @param {string} code
    * @param {number} status
+   * @param {number|null} [retryAfter] in how many seconds it is worth another try
    */
-  constructor(message, code, status) {
+  constructor(message, code, status, retryAfter = null) {
     super(message);
     this.code = code;
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
+
+/** Codes of an answer by a server that goes or is not there yet: the same question is worth asking again. */
+const RESTARTING = ["restarting", "shutting_down"];
+
+/** @param {any} error @returns {boolean} whether the server is being started anew */
+export const isRestarting = (error) => RESTARTING.includes(error?.code);
 
 /** @type {Set<() => void>} */
 const writers = new Set();
@@ -20,6 +28,40 @@ const writers = new Set();
 /** Call `run` whenever something was changed through this page. @param {() => void} run */
 export function onWrite(run) {
   writers.add(run);
+}
+
+const FIRST = "/api/bootstrap";
+/** Everything else waits until the server has said who one is. @type {Promise<void>} */
+let admitted = Promise.resolve();
+/** Set once the server does not know this person any more: then nothing is asked in vain. @type {ApiError|null} */
+let closed = null;
+/** @type {Set<(error: ApiError) => void>} */
+const guards = new Set();
+
+/** @param {Promise<any>} answer the first one, or its failure */
+export function waitFor(answer) {
+  admitted = answer.then(() => {}, () => {});
+}
+
+/** Call `run` when a refusal is about who one is, and not about what was asked. @param {(error: ApiError) => void} run */
+export function onClosed(run) {
+  guards.add(run);
+}
+
+/** From now on every call fails with this, and none leaves the page. @param {ApiError} error */
+export function close(error) {
+  closed = error;
+}
+
+/** The person is known again. */
+export function reopen() {
+  closed = null;
+}
+
+
+/** `not_allowed` is also the answer to a wish that others may have granted; at the start it is about the person. */
+function isAboutPerson(path, { status, code }) {
+  return (status === 401 && code === "sign_in_required") || (status === 403 && (code === "banned" || path === FIRST));
 }
 
 /**
@@ -30,6 +72,10 @@ export function onWrite(run) {
  * @returns {Promise<any>}
  */
 async function request(method, path, body, signal) {
+  if (path !== FIRST) {
+    await admitted;
+    if (closed) throw new ApiError(closed.message, closed.code, closed.status);
+  }
   const headers = { Accept: "application/json" };
   const isFile = body instanceof Blob;
   if (body !== undefined) headers["Content-Type"] = (isFile && body.type) || "application/json";
@@ -45,9 +91,20 @@ async function request(method, path, body, signal) {
   if (response.status === 204) return null;
   const data = await response.json().catch(() => null);
   if (response.ok && data !== null) return data;
-  const error = data?.error;
-  const message = error?.message ?? "The server gave an answer that this page does not understand.";
-  throw new ApiError(message, error?.code ?? "internal_error", response.status);
+  const refusal = refused(response, data?.error);
+  if (isAboutPerson(path, refusal)) guards.forEach((run) => run(refusal));
+  throw refusal;
+}
+
+/** @param {Response} response @param {any} error what its body says @returns {ApiError} */
+function refused(response, error) {
+  const { status } = response;
+  const seconds = Number(error?.retry_after ?? response.headers.get("Retry-After") ?? NaN);
+  const after = Number.isFinite(seconds) ? seconds : null;
+  if (error?.message) return new ApiError(error.message, error.code ?? "internal_error", status, after);
+  // What stands before the playground answers while it starts, in words of its own.
+  if ([502, 503, 504].includes(status)) return new ApiError("The playground is restarting. Try again in a moment.", "restarting", status, after);
+  return new ApiError("The server gave an answer that this page does not understand.", "internal_error", status, after);
 }
 
 const at = (...parts) => parts.map(encodeURIComponent).join("/");
@@ -57,8 +114,42 @@ function query(fields) {
   return new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined)).toString();
 }
 
-/** @returns {Promise<any>} preferences, model, limits, suggestions, version */
-export const bootstrap = () => request("GET", "/api/bootstrap");
+/** @returns {Promise<any>} me, sign_in, preferences, model, limits, suggestions, version */
+export const bootstrap = () => request("GET", FIRST);
+
+/** @returns {Promise<any>} account, sessions, keys, usage, scopes */
+export const account = () => request("GET", "/api/account");
+
+/** @returns {Promise<null>} */
+export const signOut = () => request("POST", "/api/account/sign-out", {});
+
+/** @param {string} id @returns {Promise<null>} */
+export const endSession = (id) => request("DELETE", `/api/account/sessions/${at(id)}`);
+
+/** Everywhere, here too. @returns {Promise<any>} ended */
+export const endSessions = () => request("DELETE", "/api/account/sessions");
+
+/** @param {string} name @param {string[]} scopes @returns {Promise<any>} key, secret */
+export const createKey = (name, scopes) => request("POST", "/api/account/keys", { name, scopes });
+
+/** @param {string} id @returns {Promise<null>} */
+export const revokeKey = (id) => request("DELETE", `/api/account/keys/${at(id)}`);
+
+/** Everything that one has here, for good. @param {string} confirm the word that was typed @returns {Promise<null>} */
+export const deleteAccount = (confirm) => request("DELETE", "/api/account", { confirm });
+
+/** @returns {Promise<any>} totals, health, limits */
+export const adminOverview = () => request("GET", "/api/admin/overview");
+
+/** @param {string|null} after @param {number} [limit] @returns {Promise<any>} users, next */
+export const adminUsers = (after, limit = 50) => request("GET", `/api/admin/users?${query({ after, limit })}`);
+
+/** @param {string} id @param {boolean} banned @returns {Promise<any>} user */
+export const setBan = (id, banned) =>
+  banned ? request("POST", `/api/admin/users/${at(id)}/ban`, {}) : request("DELETE", `/api/admin/users/${at(id)}/ban`);
+
+/** @param {string} id @param {"member"|"admin"} role @returns {Promise<any>} user */
+export const setRole = (id, role) => request("POST", `/api/admin/users/${at(id)}/role`, { role });
 
 /** @returns {Promise<any>} active, target, running, waiting */
 export const model = () => request("GET", "/api/model");
@@ -162,7 +253,7 @@ export async function download(url) {
   });
   if (!response.ok) {
     const error = (await response.json().catch(() => null))?.error;
-    throw new ApiError(error?.message ?? "The file could not be made.", error?.code ?? "internal_error", response.status);
+    throw refused(response, error ?? { message: "The file could not be made." });
   }
   const given = response.headers.get("Content-Disposition") ?? "";
   const encoded = /filename\*=utf-8''([^;]+)/i.exec(given)?.[1];

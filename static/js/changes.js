@@ -77,6 +77,7 @@ export class ChangeFeed {
   failed(error) {
     this.failures = Math.min(this.failures + 1, 8);
     if (!(error instanceof api.ApiError)) throw error;
+    if (api.isRestarting(error)) this.store.set({ connection: "restarting" });
     if (error.status === 0) this.store.set({ connection: navigator.onLine ? "reconnecting" : "offline" });
   }
 

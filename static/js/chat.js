@@ -12,6 +12,7 @@ const WAITING = "Waiting for the reply above";
 /** A question that is not taken within this time says what it waits for. */
 const SOON_MS = 700;
 const AGAIN_MS = 3000;
+const RESTART_MS = 2000;
 const FULL = "context_length_exceeded";
 const BUSY = "A reply is being written. Stop it, or wait for its end.";
 
@@ -19,16 +20,17 @@ export class Chat {
   /**
    * @param {import("./state.js").Store<any>} store
    * @param {{announce: (text: string) => void, toast: (text: string) => void, listChanged: (conversation?: any) => void,
-   *   recheck: () => void, changeModel: () => void}} parts `recheck` asks again how the model is, `changeModel` shows the
-   *   models
+   *   recheck: () => void, changeModel: () => void, stillMe: () => Promise<boolean>}} parts `recheck` asks again how the
+   *   model is, `changeModel` shows the models, `stillMe` asks whether the page's person is still signed in
    */
-  constructor(store, { announce, toast, listChanged, recheck, changeModel }) {
+  constructor(store, { announce, toast, listChanged, recheck, changeModel, stillMe }) {
     this.store = store;
     this.announce = announce;
     this.toast = toast;
     this.listChanged = listChanged;
     this.recheck = recheck;
     this.changeModel = changeModel;
+    this.stillMe = stillMe;
     /** @type {import("./transcript.js").Transcript} */
     this.transcript = null;
     this.unfollow = () => {};
@@ -87,8 +89,9 @@ export class Chat {
       this.take(answer);
       if (target) await this.reveal(id, target);
     } catch (error) {
-      if (loading.signal.aborted) return;
-      this.refused(error);
+      // What was an account's is not there for whoever is here after it.
+      if (error.status === 404 && this.store.get().me.kind === "account") await this.stillMe();
+      if (!loading.signal.aborted) this.refused(error);
     } finally {
       clearTimeout(slow);
     }
@@ -258,9 +261,13 @@ export class Chat {
       if (siblings) answer.user_message.siblings ??= [...siblings, answer.user_message.id];
       this.accepted(answer, turn, conversationId, what);
     } catch (error) {
-      if (error.status === 503 || error.status === 0) this.recheck();
+      if (api.isRestarting(error)) {
+        this.store.set({ connection: "restarting" });
+        setTimeout(() => this.recheck(), RESTART_MS);
+      } else if (error.status === 503 || error.status === 0) this.recheck();
       if (error.code === "conflict" && this.store.get().conversationId === conversationId) this.refresh();
-      if (error.status === 404) error.message = "This conversation was deleted meanwhile. Start a new one to send this.";
+      if (error.status === 404 && !(await this.stillMe())) error.message = this.store.get().away;
+      else if (error.status === 404) error.message = "This conversation was deleted meanwhile. Start a new one to send this.";
       throw error;
     } finally {
       clearTimeout(slow);

@@ -1,6 +1,8 @@
 /** The card at the bottom: text, effort, model, send and stop. */
 
+import { isRestarting } from "./api.js";
 import { warning } from "./context.js";
+import { countdown } from "./countdown.js";
 import { el } from "./dom.js";
 import { count, isDemo, modelName } from "./format.js";
 import { effective } from "./values.js";
@@ -8,6 +10,8 @@ import { effective } from "./values.js";
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
 const PENDING = "Your message goes out as soon as the model is ready. Type to hold it back.";
+const RESTARTING = "The playground is restarting. Your text is kept, and this page keeps trying.";
+const PENDING_RESTART = "The playground is restarting. Your message goes out as soon as it is back. Type to hold it back.";
 
 export class Composer {
   /**
@@ -22,6 +26,8 @@ export class Composer {
     this.store = store;
     this.on = on;
     this.error = "";
+    /** Until a refused message may be sent again. @type {{node: HTMLElement, stop: () => void}|null} */
+    this.wait = null;
     /** Enter was pressed while the model was on its way: the text goes out when it is there. */
     this.pending = false;
     this.draftKey = null;
@@ -42,7 +48,7 @@ export class Composer {
       }
     });
     store.on(["conversationId"], ({ conversationId }) => this.recall(conversationId));
-    store.on(["ready", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
+    store.on(["ready", "away", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
       this.draw(),
     );
     this.input.disabled = false;
@@ -129,7 +135,8 @@ export class Composer {
       else forget(key, text);
     } catch (error) {
       this.restore(text, key);
-      this.setError(error.message);
+      if (isRestarting(error)) this.pending = this.draftKey === key;
+      else this.setError(error.message, error.status === 429 ? error.retryAfter : null);
       if (error.code === "context_length_exceeded" && this.draftKey === key) this.offerRoom();
     }
     this.draw();
@@ -178,27 +185,34 @@ export class Composer {
     this.edited();
   }
 
-  setError(text) {
+  /** @param {string} text @param {number|null} [seconds] after which it is worth another try */
+  setError(text, seconds = null) {
     clearTimeout(this.errorTimer);
+    this.wait?.stop();
+    this.wait?.node.remove();
     this.error = text;
+    this.wait = seconds ? countdown(seconds, () => this.setError("")) : null;
     this.ways.hidden = true;
-    if (text) this.errorTimer = setTimeout(() => this.setError(""), ERROR_SHOWN_MS);
+    if (text && !this.wait) this.errorTimer = setTimeout(() => this.setError(""), ERROR_SHOWN_MS);
     this.draw();
   }
 
   /** @returns {boolean} whether a model will be ready without anybody's doing */
   onItsWay() {
     const { ready, model, view, connection } = this.store.get();
+    if (ready && connection === "restarting") return true;
     if (!ready || connection === "offline" || ["loading", "missing", "error"].includes(view)) return false;
     return model.active?.stage !== "ready" && (model.active ?? model.target)?.stage !== "failed";
   }
 
   /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
   blocked() {
-    const { ready, model, sending, view, connection } = this.store.get();
+    const { ready, model, sending, view, connection, away } = this.store.get();
     if (!ready) return "Connecting… you can already type.";
+    if (away) return "";
     if (view === "loading" || view === "missing" || view === "error") return "";
     if (connection === "offline") return "You are offline. Your text is kept, and you can type on.";
+    if (connection === "restarting") return this.pending ? PENDING_RESTART : RESTARTING;
     const active = model.active;
     if (active?.stage !== "ready") return this.pending ? PENDING : waiting(active ?? model.target);
     return sending ? "" : this.tooLong();
@@ -229,7 +243,11 @@ export class Composer {
     for (const radio of this.efforts) radio.checked = radio.value === effort;
     const lost = connection === "reconnecting" ? "Connection lost. Trying again…" : "";
     const words = this.error || lost || blocked || (state.view === "open" ? warning(state) : "");
-    if (this.hint.textContent !== words) this.hint.textContent = words;
+    if (this.words !== words) {
+      this.words = words;
+      this.hint.textContent = words;
+    }
+    if (this.wait && this.wait.node.parentElement !== this.hint) this.hint.append(" ", this.wait.node);
     this.hint.classList.toggle("pg-hint-error", Boolean(this.error));
   }
 }

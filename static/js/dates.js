@@ -45,3 +45,39 @@ export function shortDate(iso, now = new Date()) {
   if (at >= midnight(now, 0) - DAY_MS) return "Yesterday";
   return (new Date(at).getFullYear() === now.getFullYear() ? day : dayOfYear).format(at);
 }
+
+const UNITS = [
+  [60, "minute"],
+  [24, "hour"],
+  [30, "day"],
+  [12, "month"],
+  [Infinity, "year"],
+];
+
+/**
+ * @param {string} iso a time that has passed
+ * @param {Date} [now]
+ * @returns {string} "just now", "5 minutes ago", "yesterday", "3 days ago"
+ */
+export function ago(iso, now = new Date()) {
+  let value = Math.floor((now.getTime() - Date.parse(iso)) / 60_000);
+  if (value < 1) return "just now";
+  for (const [size, unit] of UNITS) {
+    if (value < size) return unit === "day" && value === 1 ? "yesterday" : `${value} ${unit}${value === 1 ? "" : "s"} ago`;
+    value = Math.floor(value / /** @type {number} */ (size));
+  }
+  return "";
+}
+
+/**
+ * @param {string} iso a time to come
+ * @param {Date} [now]
+ * @returns {string} "in 5 hours"
+ */
+export function until(iso, now = new Date()) {
+  const minutes = Math.max(1, Math.round((Date.parse(iso) - now.getTime()) / 60_000));
+  if (minutes < 60) return minutes === 1 ? "in a minute" : `in ${minutes} minutes`;
+  const hours = Math.round(minutes / 60);
+  if (hours < 36) return hours === 1 ? "in an hour" : `in ${hours} hours`;
+  return `in ${Math.round(hours / 24)} days`;
+}

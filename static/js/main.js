@@ -20,7 +20,14 @@
  *   regenerate, choices, again, again-low (and the others), again-temperature-0 (and the others), again-model, reply-more,
  *   copy-markdown, read-raw, raw-dialog, raw-output, raw-prompt, details, receipt, offers, continue, answer-now, raise,
  *   raise-form, raise-input, raise-keep, raise-go, drop, fresh, context-full, full-drop, full-fresh, tool-show,
- *   tool-call, tool-result, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast.
+ *   tool-call, tool-result, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
+ *   me (opens the account, or the menu of account-open, admin-open, sign-out), sign-in, framed-dialog, framed-reload, welcome with
+ *   welcome-sign-in and welcome-note, sign-in-error, notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
+ *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
+ *   session-end, sign-out-everywhere, tab-keys, key-name, scope-*, key-create, key-problem, key-made, key-secret, key-copy, key-done,
+ *   key, key-revoke, tab-yours, delete-account, delete-dialog, delete-word, delete-export, delete-confirm; admin-dialog with
+ *   admin-privacy, tab-overview, tab-users, users-search, users, user, user-ban, user-unban, user-admin, user-member, users-more,
+ *   users-note; loading, sheet-problem, sheet-retry.
  * `document.documentElement.dataset.pgReady` is "true" once the page can be used.
  */
 
@@ -30,13 +37,16 @@ import { Composer } from "./composer.js";
 import { ContextMeter } from "./context.js";
 import { byId, el, whenPresent } from "./dom.js";
 import { Frame } from "./frame.js";
+import { Identity } from "./identity.js";
 import { watchKeyboard } from "./keyboard.js";
 import { loadMarkdown } from "./markdown.js";
+import { bindMe } from "./me.js";
 import { ModelStatus } from "./model.js";
 import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
 import { changeSettings, chooseHere, connectSettings, openSettings } from "./settings.js";
 import { openShare } from "./share.js";
+import { showWelcome, tellAway, tellOutcome } from "./sign_in.js";
 import { createStore, INITIAL } from "./state.js";
 import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
@@ -51,6 +61,7 @@ const RETRY_MS = 2000;
 const store = createStore(INITIAL);
 // Asked before the shell is drawn: the two waits overlap.
 const firstAnswer = api.bootstrap().catch((error) => error);
+api.waitFor(firstAnswer.then(admit));
 
 /** Keep a preference here at once and on the server soon. */
 async function prefer(change) {
@@ -62,14 +73,38 @@ async function prefer(change) {
   }
 }
 
+/** Whoever must sign in first asks for nothing else, and is refused nothing. @param {any} answer or an error */
+function admit(answer) {
+  const { me, sign_in: signIn } = answer;
+  if (signIn?.required && me.kind !== "account") api.close(new api.ApiError(signIn.note, "sign_in_required", 401));
+}
+
+/** The page's person goes, and perhaps comes back. */
+function watchIdentity(frame) {
+  let takeAway = () => {};
+  const identity = new Identity(store, {
+    away: (text, other) => {
+      takeAway();
+      takeAway = tellAway(store, text, other);
+    },
+    back: () => {
+      takeAway();
+      frame.reload();
+    },
+  });
+  return identity;
+}
+
 function buildChat(status) {
   const frame = new Frame(store);
+  const identity = watchIdentity(frame);
   const chat = new Chat(store, {
     announce,
     toast,
     listChanged: (conversation) => frame.list.refresh(conversation),
     recheck: () => status.poll(),
     changeModel: () => byId("pg-model").click(),
+    stillMe: () => identity.check(),
   });
   const transcript = new Transcript(
     { scroller: byId("pg-scroller"), list: byId("pg-messages"), jump: byId("pg-jump"), app: byId("pg-app") },
@@ -79,7 +114,8 @@ function buildChat(status) {
   store.on(["preferences", "settings"], (state) => transcript.setReasoning(effective(state, "show_reasoning")));
   const composer = buildComposer(chat, () => frame.open(null));
   frame.connect({ chat, composer });
-  return { chat, frame, composer };
+  bindMe(store, { over: (open) => frame.over(open), identity, toast });
+  return { chat, frame, composer, identity };
 }
 
 function buildComposer(chat, fresh) {
@@ -162,15 +198,25 @@ function watchConnection() {
   if (!navigator.onLine) change();
 }
 
-/** The server may be starting: keep asking until it answers. */
+/** The server may be starting: keep asking until it answers. @returns {Promise<boolean>} whether one may come in */
 async function firstState() {
   let answer = await firstAnswer;
-  while (answer instanceof Error) {
+  while (answer instanceof Error && ![401, 403].includes(answer.status)) {
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     answer = await api.bootstrap().catch((error) => error);
+    admit(answer);
   }
-  const { preferences, model, limits, suggestions } = answer;
-  store.set({ ready: true, preferences, model, limits, suggestions });
+  if (answer instanceof Error) {
+    showWelcome({ url: "/oauth/login" }, answer.message);
+    return false;
+  }
+  const { me = store.get().me, sign_in: signIn = store.get().signIn, preferences, model, limits, suggestions } = answer;
+  if (signIn.required && me.kind !== "account") {
+    showWelcome(signIn);
+    return false;
+  }
+  store.set({ ready: true, me, signIn, preferences, model, limits, suggestions });
+  return true;
 }
 
 async function main() {
@@ -182,14 +228,17 @@ async function main() {
   const picker = /** @type {HTMLButtonElement} */ (nodes.chip);
   new ModelPicker(picker, store, { toast, chosen: () => status.expect() });
   new StatusPanel(/** @type {HTMLButtonElement} */ (byId("pg-status")));
-  const { chat, frame, composer } = buildChat(status);
+  const { chat, frame, composer, identity } = buildChat(status);
   bindTop({ chat, frame });
   bindSuggestions(composer);
   watchConnection();
   const opened = chat.open(router.idOf());
   composer.focus();
   document.documentElement.dataset.pgReady = "true";
-  await firstState();
+  tellOutcome();
+  if (!(await firstState())) return;
+  // A tab that was opened before may still show a guest.
+  if (store.get().me.kind === "account") identity.tell();
   status.poll();
   frame.start();
   await opened;

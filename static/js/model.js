@@ -64,18 +64,19 @@ export class ModelStatus {
       // What is proposed depends on what will answer.
       this.store.set({ model, suggestions: model.suggestions ?? suggestions });
     }
-    if (connection === "reconnecting" && !running) this.store.set({ connection: "ok" });
+    if (["reconnecting", "restarting"].includes(connection) && !running) this.store.set({ connection: "ok" });
   }
 
   /** While a reply runs its stream tells about the connection. */
   lost(error) {
     const { connection, running } = this.store.get();
+    if (api.isRestarting(error)) this.store.set({ connection: "restarting" });
     if (error.code === "network" && connection === "ok" && !running) this.store.set({ connection: "reconnecting" });
   }
 
   busy() {
     const { model, connection } = this.store.get();
-    if (connection === "reconnecting" || Date.now() < this.hurryUntil) return true;
+    if (["reconnecting", "restarting"].includes(connection) || Date.now() < this.hurryUntil) return true;
     const { active, target } = model;
     const underWay = Boolean(target && UNDER_WAY.includes(target.stage));
     return underWay || (active?.stage !== "ready" && (active ?? target)?.stage !== "failed");

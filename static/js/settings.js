@@ -6,6 +6,7 @@ import { el } from "./dom.js";
 import { SettingsForm } from "./settings_form.js";
 import { PresetList } from "./settings_presets.js";
 import { ShareList } from "./share.js";
+import { tabList } from "./tabs.js";
 import { exportForm, importForm } from "./transfer.js";
 import { defaultsOf, inherited, nothing, RECOMMENDED, recommendedFor } from "./values.js";
 
@@ -64,38 +65,8 @@ export function openSettings(tab = "conversation") {
     unsubscribe();
     unsubscribe = view.draw ? store.on(["settings", "preferences"], view.draw) : () => {};
   };
-  body.append(tabList(tab, show), panel);
+  body.append(tabList({ label: "Settings", panel: panel.id, tabs: TABS, chosen: tab, show }), panel);
   show(tab);
-}
-
-function tabList(chosen, show) {
-  const list = el("div", { class: "pg-tabs", role: "tablist", "aria-label": "Settings" });
-  const tabs = TABS.map(([name, words]) =>
-    el("button", { class: "pg-tab", type: "button", role: "tab", id: `pg-tab-${name}`, "aria-controls": "pg-settings-panel", testid: `tab-${name}`, text: words }),
-  );
-  const choose = (index) => {
-    tabs.forEach((tab, each) => {
-      tab.setAttribute("aria-selected", String(each === index));
-      tab.tabIndex = each === index ? 0 : -1;
-    });
-    show(TABS[index][0]);
-  };
-  tabs.forEach((tab, index) => tab.addEventListener("click", () => choose(index)));
-  list.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const next = (tabs.indexOf(/** @type {any} */ (document.activeElement)) + step + tabs.length) % tabs.length;
-    choose(next);
-    tabs[next].focus();
-  });
-  list.append(...tabs);
-  const first = Math.max(0, TABS.findIndex(([name]) => name === chosen));
-  tabs.forEach((tab, each) => {
-    tab.setAttribute("aria-selected", String(each === first));
-    tab.tabIndex = each === first ? 0 : -1;
-  });
-  return list;
 }
 
 /**

@@ -41,7 +41,7 @@ const LOCAL = [
 export function installShortcuts(on) {
   window.addEventListener("keydown", (event) => {
     if (event.isComposing || event.defaultPrevented) return;
-    const covered = Boolean(document.querySelector(OVER));
+    const covered = Boolean(document.querySelector(OVER)) || "pgGate" in document.documentElement.dataset;
     if (event.key === "Escape") {
       if (!covered && on.escape()) event.preventDefault();
       return;

@@ -37,6 +37,9 @@ export function createStore(initial) {
 /** What the page knows before the server has told it anything. */
 export const INITIAL = {
   ready: false,
+  /** who one is here: kind, id, handle, display_name, role, initials */ me: { kind: "guest", id: null, role: "member" },
+  /** available, required, url, provider, note */ signIn: { available: false, required: false },
+  /** @type {string|null} why this page cannot go on: its person has signed out, or was banned */ away: null,
   preferences: { effort: "medium", show_reasoning: false, theme: "system", settings: {} },
   model: { active: null, target: null, running: 0, waiting: 0 },
   limits: {},
@@ -50,5 +53,5 @@ export const INITIAL = {
   /** @type {"empty"|"loading"|"open"|"missing"|"error"} */ view: "empty",
   /** @type {string|null} the generation that is being followed */ running: null,
   sending: false,
-  /** @type {"ok"|"reconnecting"|"offline"} */ connection: "ok",
+  /** @type {"ok"|"reconnecting"|"restarting"|"offline"} */ connection: "ok",
 };

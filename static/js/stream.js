@@ -73,7 +73,7 @@ export function follow(id, to) {
       await api.generation(id);
       return null;
     } catch (error) {
-      return error instanceof api.ApiError && error.status === 404 ? error.message : null;
+      return error instanceof api.ApiError && [401, 403, 404].includes(error.status) ? error.message : null;
     }
   }
 

@@ -13,6 +13,16 @@ function apply() {
 
 dark.addEventListener("change", apply);
 
+/** @returns {"system"|"light"|"dark"} what was shown last */
+export function rememberedTheme() {
+  try {
+    const last = localStorage.getItem(KEY);
+    return last === "light" || last === "dark" ? last : "system";
+  } catch {
+    return "system";
+  }
+}
+
 /** @param {"system"|"light"|"dark"} theme */
 export function setTheme(theme) {
   choice = theme;

@@ -1,0 +1,143 @@
+/** Signing in: the button, what a frame needs, the page before it, and what became of it. */
+
+import * as api from "./api.js";
+import { createDialog } from "./dialog.js";
+import { byId, el } from "./dom.js";
+import { notice } from "./notice.js";
+import { idOf, pathOf } from "./router.js";
+import { rememberedTheme, setTheme } from "./theme.js";
+
+const FRAMED = "Browsers keep sign-in out of pages that are shown inside another page. It opens in a new tab, and you can go on there.";
+const FAILED = {
+  denied: "You were not signed in, because the sign-in was cancelled.",
+  expired: "The sign-in took too long. Please try again.",
+  failed: "The sign-in did not work. Please try again.",
+  not_allowed: "Your account is not among those that may use this playground.",
+  banned: "Your account was blocked here by an administrator.",
+  unavailable: "The sign-in service cannot be reached. Please try again in a few minutes.",
+};
+
+/** Whether another page shows this one. */
+const framed = window.self !== window.top;
+
+/** @param {any} signIn what the server says about it @returns {string} where it begins; it ends at the page that is open */
+function address({ url }) {
+  return `${url}?next=${encodeURIComponent(pathOf(idOf()))}`;
+}
+
+/** @param {any} signIn @returns {string} */
+function wording({ provider }) {
+  return provider ? `Sign in with ${provider}` : "Sign in";
+}
+
+/**
+ * A link that looks like a button. It is a link because it leaves the page.
+ * @param {() => any} signIn
+ * @param {{kind?: string, testid: string, words?: string}} look
+ * @returns {HTMLElement}
+ */
+export function signInLink(signIn, { kind = "pg-button", testid, words }) {
+  const link = el("a", { class: kind, href: address(signIn()), testid }, el("span", { text: words ?? wording(signIn()) }));
+  aim(link, signIn);
+  return link;
+}
+
+/** Let a link lead to the sign-in. @param {HTMLElement} link @param {() => any} signIn */
+export function aim(link, signIn) {
+  // The open conversation is another one by the time that it is pressed.
+  link.addEventListener("pointerdown", () => link.setAttribute("href", address(signIn())));
+  link.addEventListener("click", () => {
+    link.setAttribute("href", address(signIn()));
+    if (framed && !link.closest("dialog, .pg-welcome")) explain();
+  });
+  if (!framed) return;
+  link.setAttribute("target", "_blank");
+  link.setAttribute("rel", "noopener");
+}
+
+/** What a frame says once the new tab is open. */
+function explain() {
+  const { body } = createDialog({ title: "Sign in in the new tab", testid: "framed-dialog", kind: "pg-sheet-small" });
+  body.append(el("p", { class: "pg-sheet-lead", text: FRAMED }), el("div", { class: "pg-sheet-row" }, reloadButton()));
+}
+
+function reloadButton() {
+  const button = el("button", { class: "pg-button pg-button-plain", type: "button", testid: "framed-reload", text: "I have signed in – reload" });
+  button.addEventListener("click", () => location.reload());
+  return button;
+}
+
+/**
+ * The page of somebody who must sign in first: one sentence and one button.
+ * @param {any} signIn
+ * @param {string} [reason] why this person is not let in
+ */
+export function showWelcome(signIn, reason = "") {
+  document.documentElement.dataset.pgGate = "";
+  setTheme(rememberedTheme());
+  const link = signInLink(() => signIn, { testid: "welcome-sign-in" });
+  const note = reason || signIn.note || "Sign in to use this playground.";
+  const section = el(
+    "section",
+    { class: "pg-welcome", testid: "welcome", "aria-label": "Welcome" },
+    el("p", { class: "pg-hero-name", text: "gpt-oss Playground" }),
+    el("p", { class: "pg-hero-line", text: "Ask something, and watch an open-weight model reason its way to the answer." }),
+    link,
+    framed ? reloadButton() : null,
+    el("p", { class: "pg-welcome-note", testid: "welcome-note", text: framed ? `${note} ${FRAMED}` : note }),
+  );
+  byId("pg-notices").after(section);
+}
+
+/** Say once what became of a sign-in, and take it out of the address. */
+export function tellOutcome() {
+  const here = new URL(location.href);
+  const code = here.searchParams.get("sign_in_error");
+  if (code === null) return;
+  here.searchParams.delete("sign_in_error");
+  history.replaceState(history.state, "", here.pathname + here.search + here.hash);
+  notice(Object.hasOwn(FAILED, code) ? FAILED[code] : FAILED.failed, { testid: "sign-in-error", dismiss: true, kind: "bad" });
+}
+
+/**
+ * The bar of a page whose person has gone.
+ * @param {import("./state.js").Store<any>} store
+ * @param {string} text
+ * @param {any} other who came instead
+ * @returns {() => void} take it away
+ */
+export function tellAway(store, text, other) {
+  const { signIn } = store.get();
+  const actions = [];
+  if (signIn.available && other?.kind !== "account") {
+    actions.push(signInLink(() => store.get().signIn, { kind: "pg-button", testid: "away-sign-in", words: "Sign in" }));
+  }
+  if (other && !(signIn.required && other.kind !== "account")) {
+    const words = other.kind === "account" ? "Go on as this person" : "Go on as a guest";
+    const go = el("button", { class: "pg-button pg-button-plain", type: "button", testid: "away-reload", text: words });
+    go.addEventListener("click", () => location.assign(pathOf(null)));
+    actions.push(go);
+  }
+  return notice(text, { testid: "signed-out", actions });
+}
+
+/**
+ * Leave: nothing of this person stays in this tab, and the page begins anew.
+ * @param {import("./identity.js").Identity|null} identity
+ */
+export function startAnew(identity) {
+  try {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith("pg-draft:")) sessionStorage.removeItem(key);
+  } catch {
+    // Nothing was kept.
+  }
+  identity?.tell();
+  location.assign(pathOf(null));
+}
+
+/** Sign out here. @param {import("./identity.js").Identity} identity */
+export async function signOut(identity) {
+  await api.signOut();
+  startAnew(identity);
+}
+
