@@ -69,8 +69,8 @@ SHARED_ADDRESS = re.compile(r"/(s|api/shared)/[A-Za-z0-9_-]{1,64}\Z")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
 OPEN_PATHS = re.compile(
-    r"/(c/[A-Za-z0-9_-]{1,64}/?|s/[A-Za-z0-9_-]{1,64}|api/.*|static/.*|assets/.*"
-    r"|theme\.css|favicon\.ico|healthz|metrics)?\Z",
+    r"/(c/[A-Za-z0-9_-]{1,64}/?|s/[A-Za-z0-9_-]{1,64}|api/.*|(static|assets)/[A-Za-z0-9._/-]{1,200}"
+    r"|theme\.css|favicon\.ico|healthz|metrics|oauth/login|oauth/callback|login/callback)?\Z",
     re.DOTALL,
 )
 BODY_BYTES = 2_000_000
