@@ -201,7 +201,7 @@ async def test_what_the_page_does_not_need_of_gradio_is_closed(world: World) -> 
             prefix = "" if route.path in {"/", "/theme.css", "/favicon.ico"} else "/gradio_api"
             paths |= {prefix + route.path, route.path}
     assert len(paths) > 40, "the table was read"
-    open_paths = {path for path in paths if OPEN_PATHS.match(path)}
+    open_paths = {path for path in paths if OPEN_PATHS.match(re.sub(r"\{[^}]*\}", "x", path))}
     assert {re.sub(r"/\{.*", "/…", path) for path in open_paths} <= {
         "/",
         "/theme.css",
