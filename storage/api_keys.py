@@ -90,7 +90,7 @@ class KeyQueries(Queries):
             account = None if owner is None else account_record(owner)
             key, user_id = key_record(row), row.user_id
         if key.last_used_at is None or now - key.last_used_at >= USED_EVERY:
-            self._database.write(
+            self._database.note(
                 lambda session: session.execute(
                     update(ApiKeyRow).where(ApiKeyRow.id == key.id).values(last_used_at=now)
                 )

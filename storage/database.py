@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +21,11 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, Pool, QueuePool, StaticPool, create_engine, event
 from sqlalchemy.orm import Session
 
-from storage.errors import StorageClosed
+from storage.errors import StorageClosed, StorageError
 from storage.records import new_id
 from storage.translate import plain_errors
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READERS = 4
@@ -141,6 +143,19 @@ class Database:
         except RuntimeError:
             raise StorageClosed from None
         return future.result()
+
+    def note(self, work: Callable[[Session], T]) -> T | None:
+        """``write`` for what may be left out, such as the time of a visit: a full disk must not end reading.
+
+        None when it was left out. Raises StorageClosed.
+        """
+        try:
+            return self.write(work)
+        except StorageClosed:
+            raise
+        except StorageError as error:
+            log.warning("a visit could not be noted: %s", error.code)
+            return None
 
     def _commit(self, work: Callable[[Session], T]) -> T:
         """One transaction, on the writer's thread."""

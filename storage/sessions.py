@@ -50,10 +50,10 @@ class SessionQueries(Queries):
             account, login, valid = account_record(found[0]), login_record(found[1]), bool(found[2])
         if not valid:
             over = delete(LoginSessionRow).where(LoginSessionRow.id == login.id, ~_valid(now, idle))
-            self._database.write(lambda session: session.execute(over))
+            self._database.note(lambda session: session.execute(over))
             return None
         if now - login.last_seen_at >= SEEN_EVERY:
-            self._database.write(lambda session: _seen(session, login, now))
+            self._database.note(lambda session: _seen(session, login, now))
         return account, login
 
     def sessions_of(self, user_id: str, now: datetime, idle: timedelta) -> list[LoginSession]:

@@ -25,9 +25,13 @@ class UserQueries(Queries):
         """The user of this identity, made at first sight. ``identity_hash`` is a SHA-256 in hexadecimal."""
         with self._database.read() as session:
             row = by_identity(session, identity_hash)
-            if row is not None and datetime.now(UTC) - row.last_seen_at < SEEN_EVERY:
-                return user_record(row)
-        return self._database.write(lambda session: _seen(session, identity_hash))
+            known = None if row is None else user_record(row)
+            fresh = row is not None and datetime.now(UTC) - row.last_seen_at < SEEN_EVERY
+        if known is None:
+            return self._database.write(lambda session: _seen(session, identity_hash))
+        if fresh:
+            return known
+        return self._database.note(lambda session: _seen(session, identity_hash)) or known
 
     def add_owner(self, owner_id: str) -> None:
         """Know a user of another store under the same id, so that he can own things here too.
