@@ -1,4 +1,4 @@
-"""Processes that work on a database until they are killed, forked from one that has imported all they need."""
+"""Processes that work on a database until they are killed, forked from one that has imported all of it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def killed_at_change(plan: Plan) -> list[Fact]:
 
 
 def killed_after(plan: Plan, seconds: float, from_start: bool) -> list[Fact]:
-    """All that a process told which is killed so many seconds after its start, or after the store was open."""
+    """All that a process told which is killed so long after its start, or after the store was open."""
     child = _Child(_work, plan)
     told = []
     if not from_start:

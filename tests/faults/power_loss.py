@@ -1,7 +1,8 @@
 """What a disk may hold after the power went: a model of files, fed with every operation of SQLite.
 
-Only what was synced is certain. Of what was written since, each sector may have reached the disk or not, in any
-order, or hold garbage; a file that was made, cut or deleted may still be as before, until its folder is synced.
+Only what was synced is certain. Of what was written since, each sector may have reached the disk or not, in
+any order, or hold garbage; a file that was made, cut or deleted may still be as before, until its folder is
+synced.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Everything that SQLite does to its files, watched and made to fail: a thin layer over its own file system.
+"""Everything that SQLite does to its files, watched and made to fail: a thin layer over its own files.
 
-``watched(folder, watcher)`` registers a VFS in the very library that Python's ``sqlite3`` uses and makes it the
-default, so the product runs unchanged on it. It copies SQLite's own VFS and hands every call on to it; only
-reads, writes, truncations, syncs and deletions of files below ``folder`` are told to the watcher first, who may
-answer with an error code of SQLite. Memory that is shared between connections (the log's index) is not
+``watched(folder, watcher)`` registers a VFS in the very library that Python's ``sqlite3`` uses and makes it
+the default, so the product runs unchanged on it. It copies SQLite's own VFS and hands every call on to it;
+only reads, writes, truncations, syncs and deletions of files below ``folder`` are told to the watcher first,
+who may answer with a code of SQLite. Memory that is shared between connections (the log's index) is not
 watched: it is no data, and is made anew after a crash.
 
 Source: sqlite.org/c3ref/vfs.html and io_methods.html.
@@ -44,8 +44,8 @@ class Kind(StrEnum):
 class Operation:
     """One call. ``offset`` and ``data`` belong to a write, ``offset`` is the size of a truncation.
 
-    ``durable_name``: with this sync or deletion SQLite also syncs the folder. ``log``: the file is a write-ahead
-    log or a rollback journal, which SQLite makes itself.
+    ``durable_name``: with this sync or deletion SQLite also syncs the folder. ``log``: the file is a
+    write-ahead log or a rollback journal, which SQLite makes itself.
     """
 
     kind: Kind
@@ -206,7 +206,7 @@ _all: list[_Layer] = []  # SQLite may hold a pointer to any of them for as long 
 
 @contextmanager
 def watched(folder: Path, watcher: Watcher) -> Iterator[None]:
-    """Every connection that is opened in this block, and writes below ``folder``, is watched until it closes."""
+    """Every connection that is opened in this block and writes below ``folder`` is watched from then on."""
     library = _library()
     layer = _Layer(library.sqlite3_vfs_find(None), folder, watcher, b"watched-%d" % next(_numbers))
     _all.append(layer)

@@ -1,4 +1,4 @@
-"""The power goes at every sync of many transactions: what was acknowledged is there, whatever reached the disk."""
+"""The power goes at every sync of many transactions: the disk still holds what was acknowledged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from storage.errors import StorageError
 from storage.migrate import make_folder
 from storage.store import Store
 from tests.conftest import Scale
+from tests.faults.conftest import Tell
 from tests.faults.power_loss import DiskModel, Fate
 from tests.faults.sqlite_vfs import Kind, Operation, watched
 from tests.faults.workload import Expected, Fact, Workload, problems
@@ -104,13 +105,14 @@ def lose_power(
         yield loss
 
 
-def test_no_acknowledged_transaction_is_lost_with_the_power(tmp_path: Path, scale: Scale) -> None:
+def test_no_acknowledged_transaction_is_lost_with_the_power(tmp_path: Path, scale: Scale, tell: Tell) -> None:
     transactions, fates = scale(40, 1000), (ONE_FATE, ALL_FATES)[scale(0, 1)]
     losses = list(lose_power(tmp_path, transactions, SEED, fates))
     found = [each for loss in losses for each in loss.found]
     syncs, states = sum(loss.syncs for loss in losses), sum(loss.states for loss in losses)
-    print(f"{transactions} transactions from seed {SEED}, {syncs} boundaries, {states} disks")
-    print(f"{len(found)} faults", *found[:20], sep="\n")
+    tell(
+        f"{transactions} transactions from seed {SEED}, {syncs} boundaries, {states} disks, {len(found)} faults"
+    )
     assert found == []
     assert syncs > transactions
 
@@ -125,11 +127,11 @@ def test_a_store_that_does_not_sync_its_commits_is_found_out(
     assert any("lost" in each for each in loss.found)
 
 
-def test_a_first_start_may_lose_the_power_at_any_time(tmp_path: Path, scale: Scale) -> None:
+def test_a_first_start_may_lose_the_power_at_any_time(tmp_path: Path, scale: Scale, tell: Tell) -> None:
     """The file is made, gets its log, and then all of its tables."""
     losses = list(lose_power_at_the_first_start(tmp_path, scale(4, 100)))
     found = [each for loss in losses for each in loss.found]
-    print(f"{sum(loss.states for loss in losses)} disks, {len(found)} faults", *found[:20], sep="\n")
+    tell(f"{sum(loss.states for loss in losses)} disks, {len(found)} faults")
     assert found == []
 
 

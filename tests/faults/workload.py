@@ -2,8 +2,8 @@
 
 A ``Workload`` carries out random operations, and tells two things of each: ``try`` before it calls the store,
 ``done`` once the call has returned, which is what the web application acknowledges. ``problems`` opens the
-database after the crash and compares: every operation that is done has to be there once, and of the one that was
-only tried either nothing or all.
+database after the crash and compares: every operation that is done has to be there once, and of the one that
+was only tried either nothing or all.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def unsound(path: Path) -> list[str]:
         found += [f"{open_ones} open replies"] if open_ones else []
         for name, rows in INDEXED.items():
             try:
-                connection.execute(f"INSERT INTO {name}({name}) VALUES ('integrity-check')")
+                connection.execute(f"INSERT INTO {name}({name}) VALUES ('integrity-check')")  # noqa: S608
             except sqlite3.DatabaseError as error:
                 found.append(f"{name}: {error}")
             connection.rollback()
