@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,9 @@ from inference.types import (
 from inference.worker.messages import Command, Events, Limits, Report, State, Submit
 
 logger = logging.getLogger(__name__)
+
+SHARE = 6
+"""How many places one user may hold for each that is still free: six in seven, and never all."""
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -101,6 +104,8 @@ class OpenRequests:
         self._queue_limit = queue_limit
         self._lock = threading.Lock()
         self._streams: dict[str, TokenStream] = {}
+        self._users: dict[str, str] = {}
+        self._held: Counter[str] = Counter()  # open requests, by user
         self._waiting: dict[str, None] = {}
         self._life: Life | None = None
         self._state = State(EngineHealth(alive=True, active=None, target=target, queue_limit=queue_limit))
@@ -137,7 +142,8 @@ class OpenRequests:
         """Send a request, which was checked, to the worker.
 
         Raises:
-            RequestRefused: its id is taken, the queue is full, or the worker has just gone.
+            RequestRefused: its id is taken, the queue is full, this user's share of it is used up, or the
+                worker has just gone.
         """
         now = time.monotonic()
         with self._lock:
@@ -147,11 +153,14 @@ class OpenRequests:
                 )
             if request.request_id in self._streams:
                 raise InvalidRequest("A request with this id is still running.")
-            if len(self._streams) >= self._queue_limit + self._state.max_running:
+            free = self._queue_limit + self._state.max_running - len(self._streams)
+            if free <= 0 or self._held[request.user_key] >= SHARE * free:
                 waiting = len(self._waiting)
                 raise QueueFull(f"The model is busy: {waiting} requests are waiting. Try again in a moment.")
             self._life.send(Submit(request, model, now))
             stream = self._streams[request.request_id] = TokenStream()
+            self._users[request.request_id] = request.user_key
+            self._held[request.user_key] += 1
             self._waiting[request.request_id] = None
         return stream
 
@@ -212,7 +221,16 @@ class OpenRequests:
         stream = self._streams.get(event.request_id)
         if isinstance(event, TokensFinished):
             self._streams.pop(event.request_id, None)
+            self._leave(event.request_id)
         return stream.push(event) if stream is not None else None
+
+    def _leave(self, request_id: str) -> None:
+        """Give back the place of a request that is over; the lock is held."""
+        user = self._users.pop(request_id, None)
+        if user is not None:
+            self._held[user] -= 1
+            if not self._held[user]:
+                del self._held[user]
 
 
 def _wake(waiters: Iterable[Waiter | None]) -> None:

@@ -7,6 +7,10 @@ so with ``confirm``. A plan may be made while the one before it is still in flig
 request starts. Within a user the order is that of arrival. So a user with 500 requests, or with one very long
 prompt, delays another user's first piece by one turn.
 
+**Want of slots.** When all slots are taken, and somebody waits who has none, the user with the most gives
+back the one that was given last, and gets no other before those who have none. A steady scheduler, which
+never reads a reply again, does not do that.
+
 **Want of pages.** A running sequence that needs a page takes it from the sequence that started last, of the
 user who holds the most. That one waits again, keeps its tokens, and is read again later.
 
@@ -108,6 +112,7 @@ class Scheduler:
         # Running sequences in order of start, and those of them whose last token is on the device.
         self._running: dict[Sequence, None] = {}
         self._writing: set[Sequence] = set()
+        self._held: Counter[str] = Counter()  # slots, by user
         # Who found no room to start, and the free pages of both kinds that there were.
         self._short: tuple[Sequence, int, int] | None = None
 
@@ -171,6 +176,7 @@ class Scheduler:
     def plan(self) -> Plan:
         """The next step; the sequences' ``computed``, slots and pages are as they will be after it."""
         draft = _Draft(Plan(), self._chunk_tokens)
+        self._share_slots(draft)
         self._decode(draft)
         if draft.plan.decode:
             draft.budget = self._chunk_beside
@@ -280,6 +286,8 @@ class Scheduler:
     def _start(self, draft: _Draft, user: str) -> Sequence | None:
         """Give the next request of ``user`` a slot and its cached prefix, if there is room."""
         while user in self._queues and self._slots and not draft.closed:
+            if self._held[user] and len(self._slots) <= self._without_slots():
+                return None
             sequence = self._queues[user][0]
             if sequence.pending:
                 return None  # its ids come back in a moment, and then it can be read
@@ -291,6 +299,7 @@ class Scheduler:
                 return None
             self._dequeue(sequence)
             self._running[sequence] = None
+            self._held[user] += 1
             sequence.slot = heappop(self._slots)
             draft.plan.started.append(sequence)
             return sequence
@@ -322,6 +331,22 @@ class Scheduler:
         self._short = None if admitted else (sequence, *free)
         return admitted
 
+    def _without_slots(self) -> int:
+        """Users who wait and run nothing."""
+        return sum(user not in self._held for user in self._queues)
+
+    def _share_slots(self, draft: _Draft) -> None:
+        """Let one sequence of the user with the most step back for somebody who has none."""
+        if self._slots or self._steady or not self._without_slots():
+            return
+        most = max(self._held.values())
+        if most == 1:
+            return
+        for sequence in reversed(self._running):
+            if self._held[sequence.request.user_key] == most and not _protected(sequence):
+                self._preempt(draft, sequence)
+                return
+
     # --- coming and going ------------------------------------------------------------------------
 
     def _enqueue(self, sequence: Sequence) -> None:
@@ -343,6 +368,10 @@ class Scheduler:
     def _stop(self, sequence: Sequence) -> None:
         """Take back the slot and the pages."""
         del self._running[sequence]
+        user = sequence.request.user_key
+        self._held[user] -= 1
+        if not self._held[user]:
+            del self._held[user]
         self._writing.discard(sequence)
         self.pages.release(sequence)
         heappush(self._slots, sequence.slot)
