@@ -1,7 +1,7 @@
-"""Who may do more than talk to the model: people on the machine itself.
+"""Who may do more than talk to the model: people on the machine itself, and admins who have signed in.
 
-The page has no accounts for operators, so the connection is what counts. Behind a proxy every connection
-comes from the proxy, so there nobody is local.
+Without sign-in the connection is what counts. Behind a proxy every connection comes from the proxy, so there
+nobody is local.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def is_local(request: Request, settings: Settings) -> bool:
     return _is_loopback(client) and (asked == "localhost" or _is_loopback(asked))
 
 
-def check_metrics_reader(request: Request, settings: Settings) -> None:
-    """Let the machine itself read the figures, and others only with the token that the operator set.
+def check_metrics_reader(request: Request, settings: Settings, *, is_admin: bool) -> None:
+    """Let the machine itself and admins read the figures, and others with the token that the operator set.
 
     Raises:
         PlaygroundError: 404 where no token is set, else 401.
     """
-    if is_local(request, settings):
+    if is_local(request, settings) or is_admin:
         return
     if settings.metrics_token is None:
         raise not_found()
@@ -52,10 +52,10 @@ def check_metrics_reader(request: Request, settings: Settings) -> None:
         raise PlaygroundError("unauthorized", "This address needs the token for metrics.", status=401)
 
 
-def may_choose_model(request: Request, settings: Settings) -> bool:
+def may_choose_model(request: Request, settings: Settings, *, is_admin: bool) -> bool:
     """Whether the asker may change the model for everybody."""
     if settings.model_choice == "local":
-        return is_local(request, settings)
+        return is_admin or is_local(request, settings)
     return settings.model_choice == "everyone"
 
 

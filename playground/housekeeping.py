@@ -1,13 +1,15 @@
-"""What the server does by itself now and then: old deletes become final, temporary chats end."""
+"""What the server does by itself now and then: old deletes become final, temporary chats and sessions end."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from datetime import UTC, datetime, timedelta
 
 from starlette.concurrency import run_in_threadpool
 
+from playground.accounts.service import Accounts
 from playground.temporary import Stores
 from playground.turns import TurnService
 from storage.errors import StorageError
@@ -15,15 +17,19 @@ from storage.errors import StorageError
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 15.0
+ACCOUNTS_EVERY = 240
+"""Once an hour: what is over is refused at once in any case."""
 UNDO_SECONDS = 60.0
 
 
-async def tidy_regularly(stores: Stores, turns: TurnService) -> None:
+async def tidy_regularly(stores: Stores, turns: TurnService, accounts: Accounts) -> None:
     """Tidy until this task is cancelled."""
-    while True:
+    for count in itertools.count(1):
         await asyncio.sleep(EVERY_SECONDS)
         try:
             await tidy(stores, turns)
+            if count % ACCOUNTS_EVERY == 0:
+                await run_in_threadpool(stores.kept.tidy_sessions, accounts.clock(), accounts.idle)
         except StorageError as error:
             log.warning("tidying up failed: %s", error.code)
         except Exception:  # the next time may be better, and nobody else would go on

@@ -34,7 +34,7 @@ from playground.errors import INTERNAL_SENTENCE
 from playground.recorder import ChannelTokens, Recorder
 from playground.runs import Run
 from storage.errors import StorageError
-from storage.records import GenerationRecord, GenerationStatus
+from storage.records import GenerationRecord, GenerationStatus, MessageDraft
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -122,19 +122,32 @@ class Reply:
 
     def save_end(self, outcome: Outcome) -> GenerationRecord:
         """Commit the rest of the text and how it ended. Blocks; raises ``StorageError``."""
-        return self._store.finish_generation(
-            self._run.owner_id,
-            self._generation.id,
-            status=outcome.status,
-            finish_reason=outcome.finish_reason,
-            usage=outcome.usage,
-            timings=outcome.timings,
-            reasoning_seconds=self._recorder.reasoning_seconds,
-            error=outcome.error,
-            error_code=outcome.error_code,
-            messages=self._recorder.drafts(),
-            output_ids=self._output_ids,
-        )
+        with self._run.owner.lock:
+            return self._store.finish_generation(
+                self._run.owner_id,
+                self._generation.id,
+                status=outcome.status,
+                finish_reason=outcome.finish_reason,
+                usage=outcome.usage,
+                timings=outcome.timings,
+                reasoning_seconds=self._recorder.reasoning_seconds,
+                error=outcome.error,
+                error_code=outcome.error_code,
+                messages=self._recorder.drafts(),
+                output_ids=self._output_ids,
+            )
+
+    def _save_progress(self, drafts: list[MessageDraft], output_ids: tuple[int, ...]) -> None:
+        """Commit the text so far. Blocks; raises ``StorageError``."""
+        with self._run.owner.lock:
+            self._store.save_progress(self._run.owner_id, self._generation.id, drafts, output_ids)
+
+    def _mark_running(self, event: TokensStarted) -> None:
+        """Commit that the model has begun. Blocks; raises ``StorageError``."""
+        with self._run.owner.lock:
+            self._store.mark_running(
+                self._run.owner_id, self._generation.id, event.model, event.revision, event.seed
+            )
 
     def unsaved(self, outcome: Outcome) -> GenerationRecord:
         """The same record as ``save_end`` would give, for an end that could not be saved."""
@@ -206,14 +219,7 @@ class Reply:
             "started", {"model": event.model, "revision": event.revision, "prompt_tokens": prompt_tokens}
         )
         try:
-            await run_in_threadpool(
-                self._store.mark_running,
-                self._run.owner_id,
-                self._generation.id,
-                event.model,
-                event.revision,
-                event.seed,
-            )
+            await run_in_threadpool(self._mark_running, event)
         except StorageError as error:
             log.warning("generation %s could not be marked as running: %s", self._generation.id, error.code)
 
@@ -236,9 +242,7 @@ class Reply:
             self._changed.clear()
             drafts, output_ids = self._recorder.drafts(), tuple(self._output_ids)
             try:
-                await run_in_threadpool(
-                    self._store.save_progress, self._run.owner_id, self._generation.id, drafts, output_ids
-                )
+                await run_in_threadpool(self._save_progress, drafts, output_ids)
                 failing = False
             except StorageError as error:
                 if not failing:

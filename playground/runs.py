@@ -7,11 +7,15 @@ gets the rest. All of this lives on one event loop: no locks.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 DELTAS_PER_SECOND = 30.0
+MOST_AT_ONCE = 256
+"""Events that a reader gets together; a slow one must not hold all of a long log."""
 KEEP_SECONDS = 300.0
 KEEP_RUNS = 256
 
@@ -24,11 +28,22 @@ class LoggedEvent(NamedTuple):
     data: Any
 
 
+@dataclass(eq=False)
+class Owner:
+    """Whose some runs are. A guest who signs in becomes somebody else while they go on.
+
+    Whoever saves for the owner holds ``lock`` meanwhile, and so does whoever moves all that he has.
+    """
+
+    id: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Run:
     """The log of one generation. Text that comes faster than 30 times a second is joined."""
 
-    def __init__(self, owner_id: str, generation_id: str, conversation_id: str) -> None:
-        self.owner_id = owner_id
+    def __init__(self, owner: Owner, generation_id: str, conversation_id: str) -> None:
+        self.owner = owner
         self.generation_id = generation_id
         self.conversation_id = conversation_id
         self.finished = False
@@ -40,6 +55,11 @@ class Run:
         self._last_delta = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self.done = asyncio.Event()
+
+    @property
+    def owner_id(self) -> str:
+        """The id of the user whose run it is now."""
+        return self.owner.id
 
     @property
     def last_number(self) -> int:
@@ -88,7 +108,7 @@ class Run:
         try:
             while True:
                 wake.clear()
-                batch = self._log[after:]
+                batch = self._log[after : after + MOST_AT_ONCE]
                 if batch:
                     after = batch[-1].number
                     yield batch
@@ -136,11 +156,16 @@ class RunRegistry:
         self.keep_runs = keep_runs
         self._open: dict[str, Run] = {}
         self._kept: dict[str, _Kept] = {}
+        self._owners: WeakValueDictionary[str, Owner] = WeakValueDictionary()
 
     def open(self, owner_id: str, generation_id: str, conversation_id: str) -> Run:
         """A new run."""
-        run = self._open[generation_id] = Run(owner_id, generation_id, conversation_id)
+        run = self._open[generation_id] = Run(self.owner(owner_id), generation_id, conversation_id)
         return run
+
+    def owner(self, owner_id: str) -> Owner:
+        """Who has, or had, this id. It is known as long as somebody holds it."""
+        return self._owners.setdefault(owner_id, Owner(owner_id))
 
     def get(self, owner_id: str, generation_id: str) -> Run | None:
         """The owner's run, or ``None`` if this process does not have it, or it is somebody else's."""

@@ -46,8 +46,8 @@ class AccountSettings(BaseSettings):
     )
     admin_users: Names = Field(
         default=(),
-        description="Who administers, written like `ALLOWED_USERS`; empty is the Space's creator, and elsewhere "
-        "whoever signs in first.",
+        description="Who administers, written like `ALLOWED_USERS`; empty is the Space's creator, and "
+        "elsewhere whoever signs in first.",
     )
     session_idle_days: float = Field(
         default=14, gt=0, le=400, description="Days without a visit after which a sign-in ends."
@@ -58,8 +58,8 @@ class AccountSettings(BaseSettings):
     secret_key: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="Encrypts the providers' tokens in the database; empty makes the file `secret.key` in the "
-        "data folder.",
+        description="Encrypts the providers' tokens in the database; empty makes the file `secret.key` in "
+        "the data folder.",
     )
     space_creator_user_id: str | None = Field(
         default=None, description="Set by Hugging Face Spaces: whoever made the Space."

@@ -79,6 +79,22 @@ class Stores:
                 over.append(chat)
         return over
 
+    def of_owner(self, owner_id: str) -> list[Chat]:
+        """The chats of one owner."""
+        with self._lock:
+            return [chat for chat in self._used if chat.owner_id == owner_id]
+
+    def take_over(self, owner_id: str, guest_id: str) -> None:
+        """Give the chats of one owner to another. Blocks."""
+        if self._memory is None:
+            return
+        self._memory.take_over(owner_id, guest_id)
+        with self._lock:
+            self._used = {
+                Chat(owner_id, chat.conversation_id) if chat.owner_id == guest_id else chat: used
+                for chat, used in self._used.items()
+            }
+
     def forget(self, chat: Chat) -> None:
         """Remove a chat for good."""
         with self._lock:

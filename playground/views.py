@@ -26,8 +26,8 @@ def conversation(record: ConversationRecord) -> Json:
         "id": record.id,
         "title": record.title,
         "title_by_hand": record.title_by_hand,
-        "created_at": _time(record.created_at),
-        "updated_at": _time(record.updated_at),
+        "created_at": moment(record.created_at),
+        "updated_at": moment(record.updated_at),
         "pinned": record.pinned,
         "archived": record.archived,
         "temporary": is_temporary(record.id),
@@ -52,7 +52,7 @@ def message(record: MessageRecord, *, light: bool = False) -> Json:
         "complete": record.complete,
         "recovered": record.recovered,
         "token_count": record.token_count,
-        "created_at": _time(record.created_at),
+        "created_at": moment(record.created_at),
     }
     if record.role is Role.USER:
         view |= {"siblings": record.siblings, "replies": record.replies, "reply": record.reply}
@@ -84,8 +84,8 @@ def generation(record: GenerationRecord) -> Json:
         "error_code": record.error_code,
         "usage": asdict(record.usage),
         "timings": {**asdict(record.timings), "reasoning_seconds": record.reasoning_seconds},
-        "created_at": _time(record.created_at),
-        "finished_at": _time(record.finished_at),
+        "created_at": moment(record.created_at),
+        "finished_at": moment(record.finished_at),
     }
 
 
@@ -125,5 +125,6 @@ def model_status(status: ModelStatus | None) -> Json | None:
     return None if status is None else asdict(status)
 
 
-def _time(value: datetime | None) -> str | None:
+def moment(value: datetime | None) -> str | None:
+    """A time as the API writes it."""
     return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds")

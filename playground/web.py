@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, Response
@@ -17,8 +18,12 @@ from starlette.types import Scope
 from inference.engine import Engine
 from inference.harmony import HarmonyCodec
 from playground import errors, share_page
+from playground.accounts.actor import may_enter
 from playground.accounts.identity import IdentityMiddleware
+from playground.accounts.service import Accounts
 from playground.api import (
+    account,
+    admin,
     conversations,
     generations,
     metrics,
@@ -27,6 +32,7 @@ from playground.api import (
     presets,
     search,
     shares,
+    sign_in,
     transfer,
     turns,
 )
@@ -47,6 +53,9 @@ from playground.settings import Settings
 from playground.temporary import Stores
 from playground.turns import TurnService
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from playground.accounts.sign_in import SignIn
 
 STATIC_FOLDER = Path(__file__).resolve().parent.parent / "static"
 YEAR = 365 * 24 * 3600
@@ -76,7 +85,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tidying = asyncio.create_task(tidy_regularly(stores, service))
+        tidying = asyncio.create_task(tidy_regularly(stores, service, accounts))
         try:
             yield
         finally:
@@ -99,16 +108,21 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.codec = codec
     app.state.engine = engine
     app.state.turns = service
+    app.state.accounts = accounts = Accounts(settings, store)
+    app.state.sign_in = _sign_in(accounts, stores, service)
     app.state.page_served = page_served
     app.state.rates = rates = Rates(settings)
     errors.install(app)
     app.include_router(page.health_router)
     app.include_router(metrics.router)
     app.include_router(share_page.router)
+    app.include_router(sign_in.router)
     app.add_api_route("/favicon.ico", _favicon, methods=["GET"])
     # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
     api = APIRouter(redirect_slashes=False)
-    for module in (page, models, conversations, turns, generations, presets, search, shares, transfer):
+    api.include_router(models.router, dependencies=[Depends(may_enter)])
+    pages = (page, account, admin, conversations, turns, generations, presets, search, shares, transfer)
+    for module in pages:
         api.include_router(module.router)
     app.mount("/api", api)
     # Gradio's page asks for a few files of its own under /static.
@@ -116,6 +130,15 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.mount("/static", files, name="static")
     _add_middleware(app, settings, rates, page_served)
     return app
+
+
+def _sign_in(accounts: Accounts, stores: Stores, turns: TurnService) -> SignIn | None:
+    """The sign-ins, where there are any: what they need is not imported elsewhere."""
+    if not accounts.settings.sign_in_available:
+        return None
+    from playground.accounts.sign_in import SignIn
+
+    return SignIn(accounts, stores, turns.runs)
 
 
 async def _favicon() -> FileResponse:
@@ -129,7 +152,12 @@ def _add_middleware(app: FastAPI, settings: Settings, rates: Rates, page_served:
     app.add_middleware(errors.CatchAll)
     app.add_middleware(PageRewrite, on_page=page_served.set)
     app.add_middleware(Surface)
-    app.add_middleware(IdentityMiddleware, always_secure=always_secure, embedded=settings.on_space)
+    app.add_middleware(
+        IdentityMiddleware,
+        doorman=app.state.accounts,
+        always_secure=always_secure,
+        embedded=settings.on_space,
+    )
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     # No other site may read an answer. With this here, Gradio does not add its own, permissive headers.
     app.add_middleware(CORSMiddleware, allow_origins=())

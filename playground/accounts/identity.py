@@ -1,7 +1,7 @@
-"""Who is asking: every browser has a private identity of its own.
+"""The browser's cookie: a random token that stands for a guest, or for a session of somebody who signed in.
 
-The browser holds a random token of 256 bits in a cookie that scripts cannot read; the database holds
-only the token's SHA-256. Whoever has the cookie is the owner, and nobody else can be.
+The token has 256 random bits and scripts cannot read it; the database holds only its SHA-256. Whoever has
+the cookie is the owner, and nobody else can be.
 """
 
 from __future__ import annotations
@@ -9,20 +9,25 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Annotated, cast
+from typing import Protocol
 
-from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.security import CONVERSATION_PAGE, SHARED_ADDRESS
-from storage.store import Store
 
 PLAIN_NAME = "playground"
 SECURE_NAME = "__Host-playground"
 MAX_AGE = 400 * 24 * 3600  # the longest that browsers keep a cookie
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+KEY_PREFIX = "gop_"
+MOST_ISSUED = 20_000
+OTHER_PATHS = re.compile(r"/(oauth/|login/|metrics\Z)")
 
 
 def new_token() -> str:
@@ -31,8 +36,8 @@ def new_token() -> str:
 
 
 def token_hash(token: str) -> str:
-    """What is stored of a token: its SHA-256, 64 hexadecimal digits."""
-    return hashlib.sha256(token.encode("ascii")).hexdigest()
+    """What is stored of a token or a key: its SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def cookie_header(token: str, *, secure: bool, embedded: bool) -> str:
@@ -51,30 +56,93 @@ def cookie_header(token: str, *, secure: bool, embedded: bool) -> str:
 
 def read_token(headers: Headers, *, secure: bool) -> str | None:
     """The token of the request's cookie, or ``None`` if there is none of the right form."""
-    name = SECURE_NAME if secure else PLAIN_NAME
-    cookies: SimpleCookie = SimpleCookie()
+    return read_cookie(headers, SECURE_NAME if secure else PLAIN_NAME)
+
+
+def read_cookie(headers: Headers, name: str) -> str | None:
+    """The token in the cookie of this name; ``None`` if it has not the right form, or several differ."""
+    found: set[str] = set()
     for line in headers.getlist("cookie"):
         for part in line.split(";"):
-            if part.strip().startswith(name + "="):
-                try:
-                    cookies.load(part.strip())
-                except CookieError:
-                    continue
-    token = cookies[name].value if name in cookies else ""
+            if not part.strip().startswith(name + "="):
+                continue
+            cookies: SimpleCookie = SimpleCookie()
+            try:
+                cookies.load(part.strip())
+            except CookieError:
+                continue
+            found |= {cookies[name].value} if name in cookies else set()
+    token = found.pop() if len(found) == 1 else ""
     return token if TOKEN.match(token) else None
 
 
-class IdentityMiddleware:
-    """Gives every browser its cookie: with the first page, and with any API answer that lacks one.
+@dataclass(slots=True)
+class Visit:
+    """What one request says of who sends it, and the token that its answer shall set, if any."""
 
-    Readers of a shared conversation get none: they need no identity.
+    token: str | None
+    keys: tuple[str, ...]
+    secure: bool
+    give: str | None = None
 
-    The token stands in ``scope["state"]["identity_token"]`` for ``current_owner``. A page renews the
-    cookie's age.
+
+def visit_of(headers: Headers, *, secure: bool) -> Visit:
+    """Read the cookie and the ``Authorization`` header; ``keys`` are the API keys in there."""
+    given = (value.partition(" ") for value in headers.getlist("authorization"))
+    bearers = (rest.strip() for kind, _, rest in given if kind.lower() == "bearer")
+    keys = tuple(value for value in bearers if value.startswith(KEY_PREFIX))
+    return Visit(read_token(headers, secure=secure), keys, secure)
+
+
+class Issued:
+    """The latest tokens that were given out and may not be in the database yet. Thread-safe.
+
+    A token that is in neither was not made here, or stands for nothing any more: its bearer gets another
+    one. After a restart that happens to a page that was loaded just before.
     """
 
-    def __init__(self, app: ASGIApp, *, always_secure: bool, embedded: bool) -> None:
+    def __init__(self, most: int = MOST_ISSUED) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._hashes: OrderedDict[str, None] = OrderedDict()
+
+    def new(self) -> str:
+        """A new token."""
+        token = new_token()
+        with self._lock:
+            self._hashes[token_hash(token)] = None
+            while len(self._hashes) > self._most:
+                self._hashes.popitem(last=False)
+        return token
+
+    def forget(self, token: str) -> None:
+        """This token stands for nothing any more."""
+        with self._lock:
+            self._hashes.pop(token_hash(token), None)
+
+    def __contains__(self, token: str) -> bool:
+        return token_hash(token) in self._hashes
+
+
+class Doorman(Protocol):
+    """Knows which tokens stand for somebody."""
+
+    def welcome(self, visit: Visit) -> None:
+        """Give the visit a token where it has none that stands for somebody. Blocks."""
+        ...
+
+
+class IdentityMiddleware:
+    """Reads who asks, and sets the cookie that the answer shall set.
+
+    A page always has one, a new one where the browser's stands for nobody; any other answer only where a
+    route gave one (see ``playground.accounts.actor``). Readers of a shared conversation get none: they need
+    no identity. The ``Visit`` is in ``scope["state"]["visit"]``.
+    """
+
+    def __init__(self, app: ASGIApp, *, doorman: Doorman, always_secure: bool, embedded: bool) -> None:
         self.app = app
+        self.doorman = doorman
         self.always_secure = always_secure
         self.embedded = embedded
 
@@ -84,29 +152,21 @@ class IdentityMiddleware:
             return
         path: str = scope["path"]
         is_page = path == "/" or CONVERSATION_PAGE.match(path) is not None
-        if not is_page and (not path.startswith("/api/") or SHARED_ADDRESS.match(path)):
+        asks = path.startswith("/api/") and not SHARED_ADDRESS.match(path)
+        if not (is_page or asks or OTHER_PATHS.match(path)):
             await self.app(scope, receive, send)
             return
-        secure = self.always_secure or scope["scheme"] == "https"
-        known = read_token(Headers(scope=scope), secure=secure)
-        token = known or new_token()
-        scope.setdefault("state", {})["identity_token"] = token
-        cookie = cookie_header(token, secure=secure, embedded=self.embedded)
+        visit = visit_of(Headers(scope=scope), secure=self.always_secure or scope["scheme"] == "https")
+        scope.setdefault("state", {})["visit"] = visit
+        if is_page:
+            await run_in_threadpool(self.doorman.welcome, visit)
 
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and (is_page or known is None):
+            if message["type"] == "http.response.start" and visit.give is not None:
+                cookie = cookie_header(visit.give, secure=visit.secure, embedded=self.embedded)
                 headers = MutableHeaders(scope=message)
                 headers.append("set-cookie", cookie)
                 headers["cache-control"] = "no-store"
             await send(message)
 
         await self.app(scope, receive, send_with_cookie)
-
-
-def current_owner(request: Request) -> str:
-    """The id of the user that the cookie stands for, made at its first use. Blocks for the database."""
-    store = cast(Store, request.app.state.store)
-    return store.user_for_identity(token_hash(request.state.identity_token)).id
-
-
-CurrentOwner = Annotated[str, Depends(current_owner)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.bodies import LARGEST_INTEGER, ConversationBody, SelectBody
 from playground.api.dependencies import EngineDep, NamedStore, StoreDep, StoresDep, TurnsDep
 from playground.chat_settings import changed, one_at_a_time

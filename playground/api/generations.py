@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from playground import sse, views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.dependencies import CodecDep, NamedStore, TurnsDep
 from storage.store import Store
 

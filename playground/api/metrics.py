@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from playground.access import check_metrics_reader
+from playground.accounts.actor import AccountsDep, VisitDep
 from playground.api.dependencies import EngineDep, SettingsDep, TurnsDep
 from playground.metrics import PlaygroundCollector
 
@@ -14,9 +15,16 @@ router = APIRouter()
 
 
 @router.get("/metrics")
-def metrics(request: Request, engine: EngineDep, turns: TurnsDep, settings: SettingsDep) -> Response:
-    """The figures of this process; for this machine, and for others with the token that was set."""
-    check_metrics_reader(request, settings)
+def metrics(
+    request: Request,
+    engine: EngineDep,
+    turns: TurnsDep,
+    settings: SettingsDep,
+    accounts: AccountsDep,
+    visit: VisitDep,
+) -> Response:
+    """The figures of this process, for this machine, admins, and others with the token that was set."""
+    check_metrics_reader(request, settings, is_admin=accounts.is_admin(visit))
     registry = CollectorRegistry()
     registry.register(PlaygroundCollector(engine.health, dict(turns.tokens)))
     return Response(

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from inference.errors import EngineUnavailable
 from playground import models, views
 from playground.access import may_choose_model
+from playground.accounts.actor import AccountsDep, VisitDep
 from playground.api.bodies import ModelBody
 from playground.api.dependencies import EngineDep, SettingsDep
 from playground.errors import PlaygroundError
@@ -23,8 +24,14 @@ READ_ONLY = {
 }
 
 
-def _may_choose(request: Request, settings: SettingsDep) -> bool:
-    return may_choose_model(request, settings)
+def _may_choose(request: Request, settings: SettingsDep, accounts: AccountsDep, visit: VisitDep) -> bool:
+    return may_choose_model(request, settings, is_admin=accounts.is_admin(visit))
+
+
+def _why_not(settings: SettingsDep) -> str:
+    if settings.model_choice == "local" and settings.sign_in_available:
+        return "Only an admin can change the model."
+    return READ_ONLY[settings.model_choice]
 
 
 MayChoose = Annotated[bool, Depends(_may_choose)]
@@ -42,7 +49,7 @@ async def choose_model(
 ) -> views.Json:
     """Begin to load another model for everybody; ``GET /api/model`` tells how far it is."""
     if not may_choose:
-        raise PlaygroundError("not_allowed", READ_ONLY[settings.model_choice], status=403)
+        raise PlaygroundError("not_allowed", _why_not(settings), status=403)
     health = engine.health()
     if not health.alive:
         raise EngineUnavailable("The model stopped working. Restart the app.")
@@ -60,7 +67,7 @@ def list_models(may_choose: MayChoose, engine: EngineDep, settings: SettingsDep)
     return {
         "items": [models.view(offer, health) for offer in offered],
         "may_choose": may_choose,
-        "why_not": "" if may_choose else READ_ONLY[settings.model_choice],
+        "why_not": "" if may_choose else _why_not(settings),
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from playground import models, views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner, PageVisitor
+from playground.api import account
 from playground.api.bodies import (
     IDENTITY_CHARS,
     INSTRUCTIONS_CHARS,
@@ -17,17 +18,21 @@ from playground.api.dependencies import EngineDep, SettingsDep, StoreDep
 from playground.chat_settings import changed, one_at_a_time
 from playground.suggestions import suggestions
 from playground.version import VERSION
+from storage.records import Preferences
 
 router = APIRouter()
 health_router = APIRouter()
 
 
 @router.get("/bootstrap")
-def bootstrap(owner: CurrentOwner, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
-    """All that the page needs at start, in one answer."""
+def bootstrap(visitor: PageVisitor, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
+    """All that the page needs at start, in one answer; also for a stranger who has to sign in first."""
     health = engine.health()
+    preferences = Preferences() if visitor is None else store.get_preferences(visitor.user_id)
     return {
-        "preferences": views.preferences(store.get_preferences(owner)),
+        "me": account.me(visitor),
+        "sign_in": account.sign_in(settings),
+        "preferences": views.preferences(preferences),
         "model": models.current(health),
         "limits": {
             "max_message_chars": settings.max_message_chars,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.bodies import PresetBody, PresetChangeBody
 from playground.api.dependencies import StoreDep
 from playground.text import check_line

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.dependencies import StoreDep
 from playground.errors import PlaygroundError
 from playground.exchange.moments import iso

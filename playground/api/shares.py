@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import StrictBool
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.bodies import Body, Id
 from playground.api.dependencies import StoreDep
 from playground.exchange import sharing

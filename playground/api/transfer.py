@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentOwner
 from playground.api.dependencies import NamedStore, RatesDep, StoreDep
 from playground.errors import PlaygroundError
 from playground.exchange.archive import attachment, file_name, write_zip

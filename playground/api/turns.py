@@ -5,17 +5,21 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from playground import views
-from playground.accounts.identity import CurrentOwner
+from playground.accounts.actor import CurrentActor, CurrentOwner
 from playground.api.bodies import TurnBody
-from playground.api.dependencies import TurnsDep
+from playground.api.dependencies import SettingsDep, TurnsDep
+from playground.limits.allowance import allowance_for
 
 router = APIRouter(prefix="/turns")
 
 
 @router.post("", status_code=202)
-async def start_turn(body: TurnBody, owner: CurrentOwner, turns: TurnsDep) -> views.Json:
+async def start_turn(
+    body: TurnBody, owner: CurrentOwner, actor: CurrentActor, turns: TurnsDep, settings: SettingsDep
+) -> views.Json:
     """Answered once the turn is saved; the reply itself is read from the generation's events."""
-    turn = await turns.start(owner, body.request())
+    guest = actor.account is None and settings.sign_in_available
+    turn = await turns.start(owner, body.request(), allowance_for(settings, guest=guest))
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

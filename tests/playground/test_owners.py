@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from starlette.routing import BaseRoute, Mount
 
 from playground import views
 from playground.accounts.identity import PLAIN_NAME, SECURE_NAME, cookie_header, token_hash
+from storage.account_records import Identity
 from storage.records import ChatSettings
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, ask, events, running, settled
 
 PUBLIC, OWN, BY_ID = "the same for everybody", "about the asker only", "about one id"
+ADMIN = "for admins, and absent for everybody else"
 ROUTES = {
     ("GET", "/api/bootstrap"): OWN,
     ("GET", "/api/model"): PUBLIC,
@@ -30,6 +33,21 @@ ROUTES = {
     ("GET", "/metrics"): PUBLIC,
     ("GET", "/api/preferences"): OWN,
     ("PATCH", "/api/preferences"): OWN,
+    ("GET", "/oauth/login"): PUBLIC,
+    ("GET", "/oauth/callback"): PUBLIC,
+    ("GET", "/login/callback"): PUBLIC,
+    ("GET", "/api/account"): OWN,
+    ("DELETE", "/api/account"): OWN,
+    ("POST", "/api/account/sign-out"): OWN,
+    ("DELETE", "/api/account/sessions"): OWN,
+    ("DELETE", "/api/account/sessions/{session_id}"): BY_ID,
+    ("POST", "/api/account/keys"): OWN,
+    ("DELETE", "/api/account/keys/{key_id}"): BY_ID,
+    ("GET", "/api/admin/overview"): ADMIN,
+    ("GET", "/api/admin/users"): ADMIN,
+    ("POST", "/api/admin/users/{user_id}/ban"): ADMIN,
+    ("DELETE", "/api/admin/users/{user_id}/ban"): ADMIN,
+    ("POST", "/api/admin/users/{user_id}/role"): ADMIN,
     ("GET", "/healthz"): PUBLIC,
     ("HEAD", "/healthz"): PUBLIC,
     ("GET", "/favicon.ico"): PUBLIC,
@@ -92,6 +110,8 @@ class Scene:
     bobs: dict[str, Any]
     preset: str
     share: str
+    key: str
+    session: str
 
 
 async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> Scene:
@@ -105,8 +125,27 @@ async def scene(world: World, alice: httpx.AsyncClient, bob: httpx.AsyncClient) 
     world.engine.script = Script(hold=asyncio.Event(), hold_at=0)
     open_turn = await ask(alice, "Alice's running secret")
     await until_running(alice, open_turn["generation"]["id"])
-    ids = preset.json()["preset"]["id"], share.json()["share"]["id"]
+    key = await alice.post("/api/account/keys", json={"name": "Alice's key", "scopes": ["conversations"]})
+    ids = (
+        preset.json()["preset"]["id"],
+        share.json()["share"]["id"],
+        key.json()["key"]["id"],
+        session_of_nobody_here(world),
+    )
     return Scene(world, alice, bob, finished, open_turn, bobs, *ids)
+
+
+def session_of_nobody_here(world: World) -> str:
+    """The id of a session of somebody else's."""
+    now = datetime.now(UTC)
+    _, session = world.store.sign_in(
+        Identity("https://id.example", "carol", "carol", "Carol"),
+        token_hash=token_hash("carol"),
+        client="A browser",
+        now=now,
+        expires_at=now + timedelta(days=1),
+    )
+    return session.id
 
 
 async def until_running(browser: httpx.AsyncClient, generation_id: str) -> None:
@@ -154,6 +193,8 @@ def requests(
         "message_id": turn["user_message"]["id"],
         "preset_id": state.preset,
         "share_id": state.share,
+        "key_id": state.key,
+        "session_id": state.session,
     }
     nobodys = dict.fromkeys(alices, NOBODY)
     calls = zip(calls_of(method, path, alices, state), calls_of(method, path, nobodys, state), strict=True)
@@ -196,7 +237,14 @@ def calls_of(method: str, path: str, ids: dict[str, str], state: Scene) -> list[
 
 async def everything(state: Scene) -> list[Any]:
     """All that Alice can see."""
-    addresses = ["/api/conversations", "/api/preferences", "/api/presets", "/api/shares", "/api/changes"]
+    addresses = [
+        "/api/account",
+        "/api/conversations",
+        "/api/preferences",
+        "/api/presets",
+        "/api/shares",
+        "/api/changes",
+    ]
     addresses += [f"/api/conversations/{turn['conversation']['id']}" for turn in (state.finished, state.open)]
     return [(await state.alice.get(address)).json() for address in addresses]
 
@@ -243,6 +291,14 @@ async def test_what_is_the_askers_own_is_apart(tmp_path: Path) -> None:
         assert [each["title"] for each in mine] == ["Alice's running secret", "Alice's finished secret"]
         async with world.browser() as nobody:
             assert (await nobody.get("/api/conversations")).json()["items"] == []
+
+
+async def test_what_is_for_admins_reads_like_what_does_not_exist(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        absent = await browser.get("/api/admin/nothing")
+        for method, path in (route for route, kind in ROUTES.items() if kind == ADMIN):
+            answer = await browser.request(method, path.replace("{user_id}", NOBODY), json={"role": "admin"})
+            assert (answer.status_code, answer.content) == (404, absent.content), (method, path)
 
 
 async def test_the_same_client_id_of_two_people_makes_two_turns(tmp_path: Path) -> None:

@@ -1,0 +1,285 @@
+"""The OpenID provider: what it publishes, the way there, and what it says of who came back.
+
+Everything that it answers is bounded in size and time. Whatever goes wrong is a ``SignInFailed``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from joserfc.errors import InvalidKeyIdError
+
+from playground.accounts.id_token import Claims, WrongToken, subject, verified
+from playground.accounts.pending import Pending, SignInFailed
+
+log = logging.getLogger(__name__)
+
+DISCOVERY_PATH = "/.well-known/openid-configuration"
+FRESH_SECONDS = 3600.0
+STALE_SECONDS = 24 * 3600.0
+PAUSE_SECONDS = 5.0
+"""How long after a failure, or after the keys were asked for, the provider is left alone."""
+ANSWER_SECONDS = 10.0
+ANSWER_BYTES = 1_000_000
+ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the provider said: the ID token's claims, those of userinfo, and the access token."""
+
+    claims: Claims
+    userinfo: Claims
+    access_token: str
+
+
+class Provider:
+    """One provider and this app as its client. Belongs to one event loop.
+
+    ``clock`` is monotonic seconds, ``now`` seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        client_secret: str | None,
+        scopes: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = lambda: int(time.time()),
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.url = url
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._scopes = scopes
+        self._now = now
+        self._answer_seconds = answer_seconds
+        self._metadata = _Published(self._fetch_metadata, clock)
+        self._keys = _Published(self._fetch_keys, clock)
+
+    async def address(self, state: str, pending: Pending) -> str:
+        """Where the browser goes to sign in.
+
+        Raises:
+            SignInFailed: the provider cannot be reached, or publishes nothing that can be used.
+        """
+        async with self._bounded():
+            metadata = await self._metadata.get()
+            client = self._client()
+            address, _ = client.create_authorization_url(
+                metadata["authorization_endpoint"],
+                state=state,
+                code_verifier=pending.verifier,
+                nonce=pending.nonce,
+                redirect_uri=pending.redirect_uri,
+            )
+            await client.aclose()
+        return str(address)
+
+    async def check_issuer(self, returned: str | None) -> None:
+        """See that it is this provider that answers (RFC 9207).
+
+        Raises:
+            SignInFailed: another one does, or it did not say who it is although it always does.
+        """
+        async with self._bounded():
+            metadata = await self._metadata.get()
+        promised = metadata.get("authorization_response_iss_parameter_supported") is True
+        if (returned is None and promised) or (returned is not None and returned != metadata["issuer"]):
+            raise SignInFailed("failed")
+
+    async def redeem(self, code: str, pending: Pending) -> Granted:
+        """Exchange the code for tokens and see who it is.
+
+        Raises:
+            SignInFailed: the provider is away, refuses, or says something that must not be believed.
+        """
+        async with self._bounded():
+            metadata = await self._metadata.get()
+            async with self._client() as client:
+                token = await client.fetch_token(
+                    metadata["token_endpoint"],
+                    grant_type="authorization_code",
+                    code=code,
+                    code_verifier=pending.verifier,
+                    redirect_uri=pending.redirect_uri,
+                )
+        if str(token.get("token_type", "")).lower() != "bearer":
+            raise SignInFailed("failed")
+        claims = await self._verified(dict(token), metadata, pending.nonce)
+        return Granted(claims, await self._userinfo(metadata, token, claims), token["access_token"])
+
+    async def _verified(self, token: dict[str, Any], metadata: Claims, nonce: str) -> Claims:
+        async with self._bounded():
+            keys = await self._keys.get()
+            try:
+                return self._claims(token, keys, metadata, nonce)
+            except InvalidKeyIdError:  # the provider may have changed its keys
+                keys = await self._keys.get(newer=True)
+                return self._claims(token, keys, metadata, nonce)
+
+    def _claims(self, token: dict[str, Any], keys: Claims, metadata: Claims, nonce: str) -> Claims:
+        return verified(token, keys, metadata, client_id=self._client_id, nonce=nonce, now=self._now)
+
+    async def _userinfo(self, metadata: Claims, token: dict[str, Any], claims: Claims) -> Claims:
+        """What the provider's userinfo says of the same person; nothing where it has none."""
+        address = metadata.get("userinfo_endpoint")
+        if address is None:
+            return {}
+        async with self._bounded():
+            _check_address(address, self.url)
+            headers = {"Authorization": f"Bearer {token['access_token']}"}
+            userinfo = await self._get_json(address, headers)
+            if subject(userinfo) != subject(claims):
+                raise WrongToken("userinfo speaks of somebody else")
+        return userinfo
+
+    async def _fetch_metadata(self) -> Claims:
+        metadata = await self._get_json(self.url + DISCOVERY_PATH)
+        issuer = metadata.get("issuer")
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self.url:
+            raise WrongToken("discovery names another issuer")
+        for name in ENDPOINTS:
+            _check_address(metadata.get(name), self.url)
+        return metadata
+
+    async def _fetch_keys(self) -> Claims:
+        metadata = await self._metadata.get()
+        return await self._get_json(metadata["jwks_uri"])
+
+    async def _get_json(self, address: str, headers: dict[str, str] | None = None) -> Claims:
+        async with self._client() as client:
+            answer = await client.get(
+                address, headers={"Accept": "application/json", **(headers or {})}, withhold_token=True
+            )
+        if answer.status_code >= 500:
+            raise SignInFailed("unavailable")
+        if answer.status_code != 200:
+            raise WrongToken(f"status {answer.status_code}")
+        value = answer.json()
+        if not isinstance(value, dict):
+            raise WrongToken("an answer that is no object")
+        return value
+
+    def _client(self) -> AsyncOAuth2Client:
+        return AsyncOAuth2Client(
+            self._client_id,
+            self._client_secret,
+            scope=self._scopes,
+            code_challenge_method="S256",
+            token_endpoint_auth_method="client_secret_basic" if self._client_secret else "none",
+            headers={"Accept-Encoding": "identity"},
+            timeout=self._answer_seconds / 2,
+            follow_redirects=False,
+            event_hooks={"response": [_bound]},
+        )
+
+    def _bounded(self) -> _Bounded:
+        return _Bounded(self._answer_seconds)
+
+
+class _Bounded:
+    """Ends what takes too long, and turns every error into ``SignInFailed``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            error = late
+        if error is None or not isinstance(error, Exception) or isinstance(error, SignInFailed):
+            return
+        # A provider may answer with anything; whatever a library makes of it is a refusal.
+        away = isinstance(error, (TimeoutError, httpx2.HTTPError))
+        reason = error.error if isinstance(error, OAuthError) else error
+        said = str(reason)[:100] if isinstance(error, WrongToken) else type(error).__name__
+        log.warning("a sign-in failed: %s", said)
+        raise SignInFailed("unavailable" if away else "failed") from None
+
+
+class _Published:
+    """Something that the provider publishes, asked for at most once an hour.
+
+    While the provider is away, what it published up to a day ago still counts.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[Claims]], clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._value: Claims | None = None
+        self._fetched = self._failed = float("-inf")
+
+    async def get(self, *, newer: bool = False) -> Claims:
+        """What is published; with ``newer`` not what was asked for more than a moment ago."""
+        async with self._lock:
+            age = self._clock() - self._fetched
+            if self._value is not None and age < (PAUSE_SECONDS if newer else FRESH_SECONDS):
+                return self._value
+            usable = self._value if age < STALE_SECONDS else None
+            if self._clock() - self._failed < PAUSE_SECONDS:
+                if usable is None:
+                    raise SignInFailed("unavailable")
+                return usable
+            try:
+                self._value = await self._fetch()
+            except asyncio.CancelledError:  # it took too long
+                self._failed = self._clock()
+                raise
+            except Exception:
+                self._failed = self._clock()
+                if usable is None:
+                    raise
+                return usable
+            self._fetched = self._clock()
+            return self._value
+
+
+class _Capped(httpx2.AsyncByteStream):
+    """A body that ends in an error when it grows too large."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
+        async for chunk in self._stream:
+            seen += len(chunk)
+            if seen > ANSWER_BYTES:
+                raise WrongToken("an answer that is too large")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(answer: httpx2.Response) -> None:
+    """Read no more of an answer than anybody needs; a packed one could become any size."""
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongToken("a packed answer")
+    if not isinstance(answer.stream, httpx2.AsyncByteStream):
+        raise WrongToken("an answer without a stream")
+    answer.stream = _Capped(answer.stream)
+
+
+def _check_address(value: object, provider: str) -> None:
+    """See that an endpoint is as well protected on its way as the provider itself."""
+    parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+    if not parts.hostname or parts.scheme not in {"https", urlsplit(provider).scheme}:
+        raise WrongToken("an endpoint that is no address")

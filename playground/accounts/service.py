@@ -1,0 +1,156 @@
+"""Who a request acts for: the one place that turns cookies and API keys into people.
+
+``Accounts`` blocks for the database: routes call it on a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from playground.accounts.identity import KEY_PREFIX, Issued, Visit, new_token, token_hash
+from playground.accounts.rules import still_listed
+from playground.errors import PlaygroundError
+from playground.settings import Settings
+from storage.account_records import Account, AccountRole, ApiKey, KeyScope
+from storage.errors import NotFound
+from storage.store import Store
+
+KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}\Z")
+HINT_CHARS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whom a request acts for. ``scopes`` is what it may do: all of them but for an API key.
+
+    ``session_id`` is the session of an account in a browser. ``role`` is the account's; a key never
+    administers.
+    """
+
+    user_id: str
+    kind: Literal["guest", "account", "key"]
+    role: AccountRole = AccountRole.MEMBER
+    session_id: str | None = None
+    scopes: frozenset[KeyScope] = frozenset(KeyScope)
+    account: Account | None = None
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class Accounts:
+    """Guests, sessions and keys of one store. ``clock`` gives aware UTC times. Safe from many threads."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime] = utc_now) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock
+        self.issued = Issued()
+        self.idle = timedelta(days=settings.session_idle_days)
+        self.lifetime = timedelta(days=settings.session_days)
+
+    def welcome(self, visit: Visit) -> None:
+        """See that a page's visitor has a token that stands for somebody, or soon will."""
+        token = visit.token
+        known = token is not None and (token in self.issued or self._is_known(token))
+        visit.give = token if known else self.issued.new()
+
+    def find(self, visit: Visit, admit: Callable[[], None] = lambda: None) -> Actor | None:
+        """Whom this request acts for; None for a stranger where everybody must sign in.
+
+        A stranger becomes a guest otherwise, and gets a cookie; ``admit`` is asked before and may refuse.
+
+        Raises:
+            PlaygroundError: 401 for a key that is none, 403 for somebody who may not come in any more.
+        """
+        if visit.keys:
+            return self._by_key(visit.keys)
+        signed_in = self._by_session(visit.token)
+        if signed_in is not None:
+            return signed_in
+        token = visit.token
+        if self.settings.sign_in_required:
+            return None
+        if token is None or not self.store.has_guest(token_hash(token)):
+            admit()
+            if token is None or token not in self.issued:
+                token = visit.give = self.issued.new()
+        return Actor(self.store.user_for_identity(token_hash(token)).id, "guest")
+
+    def is_admin(self, visit: Visit) -> bool:
+        """Whether an admin asks, in a browser. Makes nobody a guest."""
+        actor = None if visit.keys else self._by_session(visit.token)
+        return actor is not None and actor.role is AccountRole.ADMIN
+
+    def start_over(self, visit: Visit) -> None:
+        """The visitor's token stands for nothing any more; the answer gives another one."""
+        if visit.token is not None:
+            self.issued.forget(visit.token)
+        visit.give = self.issued.new()
+
+    def sign_out(self, visit: Visit, actor: Actor) -> None:
+        """End this browser's session; a guest stays who he is, for nobody could find his things again."""
+        if actor.session_id is None:
+            return
+        with contextlib.suppress(NotFound):  # ended meanwhile
+            self.store.end_session(actor.user_id, actor.session_id)
+        self.start_over(visit)
+
+    def make_key(self, actor: Actor, name: str, scopes: frozenset[KeyScope]) -> tuple[ApiKey, str]:
+        """A new key and its secret, which is not kept."""
+        secret = KEY_PREFIX + new_token()
+        hint = f"{KEY_PREFIX}…{secret[-HINT_CHARS:]}"
+        key = self.store.add_key(actor.user_id, name, token_hash(secret), hint, scopes, self.clock())
+        return key, secret
+
+    def _is_known(self, token: str) -> bool:
+        hashed = token_hash(token)
+        session = self.store.session_for(hashed, now=self.clock(), idle=self.idle)
+        return session is not None or self.store.has_guest(hashed)
+
+    def _by_session(self, token: str | None) -> Actor | None:
+        """Who has signed in with this token; raises PlaygroundError when he may not come in any more."""
+        if token is None:
+            return None
+        found = self.store.session_for(token_hash(token), now=self.clock(), idle=self.idle)
+        if found is None:
+            return None
+        account, session = found
+        self._check_listed(account)
+        return Actor(account.user_id, "account", account.role, session.id, account=account)
+
+    def _by_key(self, keys: tuple[str, ...]) -> Actor:
+        """The owner of an API key; a cookie that comes with it counts for nothing."""
+        now = self.clock()
+        found = None
+        if len(keys) == 1 and KEY.match(keys[0]):
+            found = self.store.key_for(token_hash(keys[0]), now)
+        if found is None:
+            sentence = "This API key does not exist, or it was revoked."
+            raise PlaygroundError("invalid_api_key", sentence, status=401)
+        account, key, user_id = found
+        if account is None:
+            if self.settings.sign_in_available:
+                sentence = "This API key belongs to nobody who has signed in."
+                raise PlaygroundError("invalid_api_key", sentence, status=401)
+        else:
+            self._check_listed(account)
+            # Whether somebody still belongs to an organisation is only asked when they sign in.
+            if self.settings.sign_in_restricted and now - account.signed_in_at > self.lifetime:
+                sentence = "Sign in to the playground again to use this API key."
+                raise PlaygroundError("sign_in_required", sentence, status=401)
+        return Actor(user_id, "key", scopes=key.scopes, account=account)
+
+    def _check_listed(self, account: Account) -> None:
+        if account.banned_at is not None:
+            raise PlaygroundError("banned", "This account has been banned from this playground.", status=403)
+        if not still_listed(self.settings, account):
+            sentence = "This playground is open to chosen people only, and you are not among them."
+            raise PlaygroundError("not_allowed", sentence, status=403)
