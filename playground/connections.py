@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import struct
 import sys
 import time
 from collections import Counter
@@ -74,6 +75,11 @@ class Guard:
         """How many connections are open."""
         return len(self._open)
 
+    def unwritten(self) -> list[int]:
+        """Bytes that wait for each reader who does not keep up."""
+        sizes = (connection.transport.get_write_buffer_size() for connection in self._open)
+        return [size for size in sizes if size]
+
     def protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn makes its connections with."""
         return cast(type[asyncio.Protocol], functools.partial(GuardedProtocol, self))
@@ -127,7 +133,7 @@ class Guard:
     def _end(self, connection: GuardedProtocol) -> None:
         self.ended += 1
         self.leave(connection)
-        connection.transport.abort()
+        connection.drop()
 
 
 class GuardedProtocol(H11Protocol):
@@ -207,6 +213,13 @@ class GuardedProtocol(H11Protocol):
             return False
         idle = self.timeout_keep_alive_task is not None
         return now - self._since > (limits.idle_seconds if idle else limits.header_seconds)
+
+    def drop(self) -> None:
+        """End this at once: nothing that the system still holds for the other side is kept for it."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None and not self.transport.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _stalls(self, now: float, seconds: float) -> bool:
         """Whether nothing of what is to be written has gone for so long."""

@@ -11,6 +11,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from playground.runs import Run
 
 PING_SECONDS = 15.0
+PIECE_BYTES = 32 * 1024
+"""So much is written at once: what a reader has not taken yet waits in the log, which all readers share."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -26,7 +28,14 @@ def encode(number: int, event: str, data: Any) -> bytes:
 async def follow(run: Run, after: int) -> AsyncIterator[bytes]:
     """The run's events after number ``after``, several due ones at once, and a comment in quiet times."""
     async for events in run.follow(after, PING_SECONDS):
-        yield b"".join(encode(*event) for event in events) or KEEPALIVE_COMMENT
+        piece = b"" if events else KEEPALIVE_COMMENT
+        for event in events:
+            piece += encode(*event)
+            if len(piece) >= PIECE_BYTES:
+                yield piece
+                piece = b""
+        if piece:
+            yield piece
 
 
 async def replay(after: int, *events: tuple[str, Any]) -> AsyncIterator[bytes]:

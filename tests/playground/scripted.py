@@ -37,7 +37,7 @@ DRAWN_SEED = 2**53 - 1
 class Script:
     """One reply: ``messages`` are (channel and recipient, text); ``ids`` are played instead of them.
 
-    ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``hold`` stops before token
+    ``queued`` stops before the start, ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``hold`` stops before token
     ``hold_at``, ``fail_at`` ends the stream with an error before that token, ``crash_at`` raises there,
     ``refuse_full`` refuses at submission.
     """
@@ -48,6 +48,7 @@ class Script:
     ids: list[int] | None = None
     portion: int = 1
     pause: float = 0.0
+    queued: asyncio.Event | None = None
     hold: asyncio.Event | None = None
     hold_at: int = 0
     fail_at: int | None = None
@@ -139,6 +140,8 @@ class ScriptedEngine:
         sent = 0
         reason = FinishReason.STOP if ids[-1] in (RETURN, CALL) else FinishReason.LENGTH
         seed = request.sampling.seed
+        if script.queued is not None:
+            await _first(cancelled, script.queued)
         yield TokensStarted(name, "scripted", "r1", DRAWN_SEED if seed is None else seed)
         while sent < len(ids) and not cancelled.is_set():
             if script.hold is not None and sent >= script.hold_at:

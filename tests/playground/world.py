@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import httpx
 from fastapi import FastAPI
 
 from inference.harmony import HarmonyCodec
+from playground.connections import ConnectionLimits, Guard
 from playground.server import Server, configure
 from playground.settings import Settings
 from playground.web import create_app
@@ -42,6 +43,7 @@ class World:
     store: Store
     engine: ScriptedEngine
     url: str
+    guard: Guard
 
     def browser(self) -> httpx.AsyncClient:
         """A browser of its own, with an empty cookie jar."""
@@ -53,30 +55,47 @@ def settings_for(folder: Path, **values: Any) -> Settings:
     return Settings(data_dir=folder, host="127.0.0.1", port=7999, log_level="error", **values)
 
 
+def _as_it_is(app: FastAPI) -> None:
+    pass
+
+
 @asynccontextmanager
-async def running(folder: Path, script: Script | None = None, **values: Any) -> AsyncIterator[World]:
-    """Serve until the block ends, then stop in the product's own order."""
+async def running(
+    folder: Path,
+    script: Script | None = None,
+    *,
+    connections: ConnectionLimits | None = None,
+    prepare: Callable[[FastAPI], None] = _as_it_is,
+    **values: Any,
+) -> AsyncIterator[World]:
+    """Serve until the block ends, then stop in the product's own order.
+
+    ``values`` are settings, ``connections`` other limits than theirs; ``prepare`` may change the app before it
+    answers.
+    """
     settings = settings_for(folder, **values)
     codec = HarmonyCodec.load()
     store = Store.open(settings.database_path)
     engine = ScriptedEngine(codec, script)
     app = create_app(settings, store, engine, codec)
+    prepare(app)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    listener.listen()
+    listener.listen(1000)
     ready = asyncio.Event()
 
     async def on_ready() -> None:
         ready.set()
 
-    server = Server(configure(app, settings), on_ready, app.state.turns.close)
+    config = configure(app, settings, connections)
+    server = Server(config, on_ready, app.state.turns.close)
     # The test runner keeps its own signals.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(TIMEOUT):
             await ready.wait()
-        yield World(app, store, engine, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield World(app, store, engine, f"http://127.0.0.1:{listener.getsockname()[1]}", config.guard)
     finally:
         server.should_exit = True
         async with asyncio.timeout(TIMEOUT):
