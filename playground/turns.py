@@ -328,6 +328,6 @@ class TurnService:
 
 def _in_tree(store: Store, owner_id: str, turn: TurnRecord) -> MessageRecord:
     """The question with its siblings and replies."""
-    with contextlib.suppress(NotFound):  # deleted meanwhile
+    with contextlib.suppress(StorageError):  # deleted meanwhile; or unreadable, but it is committed
         return store.path(owner_id, turn.conversation.id, leaf_id=turn.user_message.id)[-1]
     return turn.user_message
