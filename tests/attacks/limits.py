@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-UNLIMITED = dict.fromkeys(
+from typing import Any
+
+UNLIMITED: dict[str, Any] = dict.fromkeys(
     (
         "requests_per_minute",
         "address_requests_per_minute",
