@@ -149,7 +149,7 @@ def configure(app: FastAPI, settings: Settings, limits: ConnectionLimits | None 
         app,
         Guard(limits or connection_limits(settings)),
         log_level="warning" if settings.log_level == "info" else settings.log_level,
-        access_log=settings.log_level == "debug",
+        access_log=False,  # it would hold addresses, and the tokens that stand in links
         proxy_headers=settings.trusts_proxy,
         forwarded_allow_ips="*" if settings.trusts_proxy else None,
         server_header=False,
