@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from starlette.concurrency import run_in_threadpool
 
 from playground.accounts.service import Accounts
 from playground.temporary import Stores
 from playground.turns import TurnService
+from storage.clock import steady_now
 from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,6 @@ async def tidy_regularly(stores: Stores, turns: TurnService, accounts: Accounts)
 async def tidy(stores: Stores, turns: TurnService) -> None:
     """End the temporary chats whose time is over, and remove what was deleted a minute ago."""
     await turns.expire_temporary()
-    older_than = datetime.now(UTC) - timedelta(seconds=UNDO_SECONDS)
+    older_than = steady_now() - timedelta(seconds=UNDO_SECONDS)
     for store in stores.all():
         await run_in_threadpool(store.purge_deleted, older_than)

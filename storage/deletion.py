@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from storage.clock import steady_now
 from storage.database import Database, Queries
 from storage.owned import described, note_change, owned_conversation
 from storage.records import ConversationRecord
@@ -25,7 +26,7 @@ class DeletionQueries(Queries):
 
         def work(session: Session) -> None:
             row = owned_conversation(session, owner_id, conversation_id)
-            row.deleted_at = datetime.now(UTC)
+            row.deleted_at = steady_now()
             note_change(session, row)
 
         self._database.write(work)
@@ -43,14 +44,22 @@ class DeletionQueries(Queries):
         return self._database.write(work)
 
     def purge_deleted(self, older_than: datetime) -> list[str]:
-        """Remove for good, of all owners, what was deleted before this time; returns the ids."""
+        """Remove for good, of all owners, what was deleted before this time; returns the ids.
+
+        The time is one of ``storage.clock``.
+        """
         return purge(self._database, older_than)
 
 
-def purge(database: Database, older_than: datetime) -> list[str]:
-    """Remove what was deleted before this time, each in a transaction of its own: others need not wait."""
+def purge(database: Database, older_than: datetime | None = None) -> list[str]:
+    """Remove what was deleted before this time, or all that was deleted: what other processes deleted has
+    times of their clocks. Each goes in a transaction of its own, so that others need not wait.
+    """
+    statement = select(ConversationRow.id).where(ConversationRow.deleted_at.is_not(None))
+    if older_than is not None:
+        statement = statement.where(ConversationRow.deleted_at < older_than)
     with database.read() as session:
-        ids = session.scalars(select(ConversationRow.id).where(ConversationRow.deleted_at < older_than)).all()
+        ids = session.scalars(statement).all()
     return [conversation_id for conversation_id in ids if database.write(_purging(conversation_id))]
 
 

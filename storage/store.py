@@ -7,7 +7,6 @@ not exist. What decides by the time is told it as ``now``, in UTC.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.accounts import AccountQueries
@@ -65,11 +64,15 @@ class Store(
             make_folder(path.parent)
             lock = FolderLock(path.parent)
         try:
+            with plain_errors(path.parent):
+                lock.hold_file(path)
             prepare(path)
+            with plain_errors(path.parent):
+                lock.hold_file(path)  # a new one is there only now
             database = Database.on_file(path)
             try:
                 interrupt_open_generations(database)
-                purge(database, datetime.now(UTC))
+                purge(database)
             except StorageError:
                 database.close()
                 raise

@@ -1,18 +1,15 @@
-"""The disk is full, or fails, at the nth operation, for every n: clear errors, reads go on, nothing half saved."""
+"""The disk is full, or fails, at the nth operation, for every n: clear errors, and nothing half saved."""
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 from playground import reply, turns
 from storage import translate
 from storage.database import Database
-from storage.store import Store
 from tests.conftest import Scale
 from tests.faults.conftest import Tell
 from tests.faults.full_disk import FULL, REPLY, UNREADABLE, UNSYNCED, FaultyDisk, Hour
@@ -37,7 +34,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def faults_of(
     folder: Path, codes: dict[Kind, int], right: frozenset[tuple[int, str]], step: int, most: int = MOST
 ) -> tuple[list[str], int]:
-    """What is wrong with a disk that breaks at operation 1, 1 + step, ... until none is left; how many broke."""
+    """What is wrong when operation 1, 1 + step, ... breaks, until none is left; and how many broke."""
     disk, found, number = FaultyDisk(codes), [], 1
     script = Script(REPLY, portion=4, pause=0.004)
     with watched(folder, disk):
@@ -59,7 +56,7 @@ async def faults_of(
 
 @pytest.mark.parametrize(
     ("codes", "right", "step"),
-    [(FULL, TOO_FULL, 23), (UNSYNCED, BROKEN, 3), (UNREADABLE, BROKEN, 9)],
+    [(FULL, TOO_FULL, 41), (UNSYNCED, BROKEN, 5), (UNREADABLE, BROKEN, 23)],
     ids=["full", "unsynced", "unreadable"],
 )
 async def test_the_disk_breaks_at_every_operation(
