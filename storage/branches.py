@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from storage.database import Queries
 from storage.errors import InvalidValue, NotFound
-from storage.mapping import GENERATION_COLUMNS, MESSAGE_COLUMNS, generation_of
+from storage.mapping import CHECKED_COLUMNS, GENERATION_COLUMNS, generation_of
 from storage.owned import described, owned_conversation
 from storage.records import ConversationRecord, ConversationTree, GenerationRecord, MessageRecord
 from storage.reply_rows import message_rows
 from storage.schema import ConversationRow, GenerationRow, MessageRow
-from storage.tree import leaf_below, path_records, place_of, show, with_neighbours
+from storage.tree import check_parents, leaf_below, path_records, place_of, show, with_neighbours
 
 
 class BranchQueries(Queries):
@@ -66,9 +66,10 @@ class BranchQueries(Queries):
         """All of a conversation, every branch included. Raises NotFound."""
         with self._database.read() as session:
             row = owned_conversation(session, owner_id, conversation_id)
-            statement = select(*MESSAGE_COLUMNS, MessageRow.chosen_generation_id)
+            statement = select(*CHECKED_COLUMNS, MessageRow.chosen_generation_id)
             statement = statement.where(MessageRow.conversation_id == row.id).order_by(MessageRow.sequence)
             rows = session.connection().execute(statement).all()
+            check_parents(rows)
             return ConversationTree(
                 conversation=described(session, row),
                 messages=tuple(with_neighbours(session, row.id, rows, [each[-1] for each in rows])),

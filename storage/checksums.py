@@ -7,9 +7,20 @@ CRC-32 finds every damage of up to 32 bits in a row for certain, and misses othe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
+from storage.errors import DatabaseCorrupt
+
+DAMAGED_MESSAGE = (
+    "A stored message is damaged and is not shown. "
+    "Stop the playground and restore a backup: python app.py restore."
+)
+DAMAGED_SHARE = (
+    "What was shared here is damaged and is not shown. "
+    "Stop the playground and restore a backup: python app.py restore."
+)
 COVERED = (
     "id",
     "conversation_id",
@@ -54,6 +65,15 @@ def message_checksum(
 def row_checksum(row: Any) -> int:
     """The checksum of an object that has the ``COVERED`` fields."""
     return message_checksum(*(getattr(row, name) for name in COVERED))
+
+
+def check_message(columns: Sequence[Any]) -> None:
+    """Raise DatabaseCorrupt unless the last of these columns is the checksum of the ones before.
+
+    They are ``storage.mapping.CHECKED_COLUMNS``: the place among all messages and the time are not covered.
+    """
+    if columns[15] != message_checksum(*columns[:4], *columns[5:14]):
+        raise DatabaseCorrupt(DAMAGED_MESSAGE)
 
 
 def share_checksum(token: str, title: str, include_reasoning: bool, message_count: int, snapshot: str) -> int:

@@ -5,19 +5,39 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import DateTime, Enum, LargeBinary, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from inference.types import ReasoningEffort
+from storage.errors import DatabaseCorrupt
 from storage.records import ChatSettings, WhenFull
 
 BYTES_PER_ID = 4
+
+
+Reader = Callable[[Any], Any] | None
+"""How SQLAlchemy makes a value of what is stored; None takes it as it is."""
+
+
+def _told(read: Reader) -> Reader:
+    """The same, but what cannot be read is damaged: nothing else was ever written."""
+    if read is None:
+        return None
+
+    def told(stored: Any) -> Any:
+        try:
+            return read(stored)
+        except (LookupError, ValueError, TypeError, AttributeError):
+            raise DatabaseCorrupt from None  # the original may quote what is stored
+
+    return told
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -25,6 +45,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime
     cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader:
+        """Reads, or raises DatabaseCorrupt."""
+        return _told(super().result_processor(dialect, coltype))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """To UTC without its mark; a time without a zone is the programmer's mistake."""
@@ -45,6 +69,10 @@ class TokenIds(TypeDecorator[tuple[int, ...]]):
     impl = LargeBinary
     cache_ok = True
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader:
+        """Reads, or raises DatabaseCorrupt."""
+        return _told(super().result_processor(dialect, coltype))
+
     def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> bytes | None:
         """To bytes."""
         return None if value is None else pack_ids(value)
@@ -59,6 +87,10 @@ class SettingsText(TypeDecorator[ChatSettings]):
 
     impl = Text
     cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader:
+        """Reads, or raises DatabaseCorrupt."""
+        return _told(super().result_processor(dialect, coltype))
 
     def process_bind_param(self, value: ChatSettings | None, dialect: Dialect) -> str | None:
         """To JSON."""
@@ -104,9 +136,20 @@ def unpack_ids(data: bytes) -> tuple[int, ...]:
     return tuple(words)
 
 
-def words_of(enumeration: type[StrEnum]) -> Enum:
-    """A text column that takes the values of this enumeration only, by a CHECK constraint."""
-    return Enum(
+class Words(TypeDecorator[StrEnum]):
+    """The values of an enumeration as text, which a CHECK constraint keeps to them."""
+
+    impl = Enum
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Reader:
+        """Reads, or raises DatabaseCorrupt."""
+        return _told(super().result_processor(dialect, coltype))
+
+
+def words_of(enumeration: type[StrEnum]) -> Words:
+    """A column that takes the values of this enumeration only."""
+    return Words(
         enumeration,
         name=enumeration.__name__.lower(),
         native_enum=False,

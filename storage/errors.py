@@ -12,7 +12,7 @@ StorageError
   + StorageInUse      another process has the folder open
   + StorageClosed     the store was closed before this call
   + DatabaseTooNew    the file was written by a newer version of the playground
-  + DatabaseCorrupt   the file is damaged, or is not a database of the playground
+  + DatabaseCorrupt   the file or a text in it is damaged, or is not a database of the playground
 
 ``str(error)`` is one sentence for the user: it never holds a path, a statement or a stored text.
 """
@@ -91,6 +91,6 @@ class DatabaseTooNew(StorageError):
 class DatabaseCorrupt(StorageError):
     code = "database_corrupt"
     sentence = (
-        "The database file is damaged, or it is not a database of the playground. "
-        "Restore a backup, or choose another data folder. The file was left as it is."
+        "The database file is damaged, or it is not a database of the playground. It was left as it is. "
+        "Stop the playground and restore a backup (python app.py restore), or choose another data folder."
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inference.types import Timings, Usage
+from storage.checksums import check_message
 from storage.records import (
     ConversationRecord,
     GenerationRecord,
@@ -43,6 +44,9 @@ MESSAGE_COLUMNS = (
     MessageRow.created_at,
 )
 """The fields of a ``MessageRecord`` in its order: rows of the mapper would take many times as long."""
+
+CHECKED_COLUMNS = (*MESSAGE_COLUMNS, MessageRow.checksum)
+"""The same and what tells whether they are as they were written; see ``storage.checksums``."""
 
 GENERATION_COLUMNS = (
     GenerationRow.id,
@@ -144,8 +148,14 @@ def conversation_record(row: ConversationRow, running_generation_id: str | None)
 
 
 def message_record(row: MessageRow) -> MessageRecord:
-    """One message."""
-    return MessageRecord(*(getattr(row, column.key) for column in MESSAGE_COLUMNS))
+    """One message. Raises DatabaseCorrupt."""
+    return message_of([getattr(row, column.key) for column in CHECKED_COLUMNS])
+
+
+def message_of(columns: Sequence[Any]) -> MessageRecord:
+    """One message from its ``CHECKED_COLUMNS``. Raises DatabaseCorrupt."""
+    check_message(columns)
+    return MessageRecord(*columns[: len(MESSAGE_COLUMNS)])
 
 
 def generation_record(row: GenerationRow) -> GenerationRecord:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.orm import Session
 
+from storage.checksums import DAMAGED_MESSAGE
 from storage.conversations import check_limit, listed
 from storage.database import Queries
-from storage.errors import InvalidValue
-from storage.mapping import conversation_record
+from storage.errors import DatabaseCorrupt, InvalidValue
+from storage.mapping import CHECKED_COLUMNS, conversation_record, message_of
 from storage.records import SearchHit, SearchKind
 from storage.schema import ConversationRow, MessageRow, UserRow
 from storage.search_schema import MESSAGES, OWNER_SHIFT, THOUGHTS, TITLES
@@ -191,6 +192,7 @@ class _Looking:
         hits = {}
         for row, running in self.session.execute(statement):
             key = numbers[row.number]
+            _check_copy(row.title, snippets[key])
             hits[TITLES, key] = SearchHit(
                 conversation=conversation_record(row, running),
                 message_id=None,
@@ -204,29 +206,24 @@ class _Looking:
     def _messages(self, table: str, snippets: Snippets) -> dict[tuple[str, int], SearchHit]:
         """Hits in messages."""
         numbers = {(key & _KEYS) >> 1: key for key in snippets}
-        statement = select(
-            MessageRow.sequence,
-            MessageRow.id,
-            MessageRow.conversation_id,
-            MessageRow.generation_id,
-            MessageRow.created_at,
-        ).where(MessageRow.sequence.in_(numbers))
-        rows = self.session.execute(statement).all()
-        around = listed().where(ConversationRow.id.in_({row[2] for row in rows}))
+        statement = select(*CHECKED_COLUMNS).where(MessageRow.sequence.in_(numbers))
+        found = [(message_of(row), numbers[row.sequence]) for row in self.session.execute(statement)]
+        around = listed().where(ConversationRow.id.in_({message.conversation_id for message, _ in found}))
         conversations = {
             row.id: conversation_record(row, running) for row, running in self.session.execute(around)
         }
-        return {
-            (table, numbers[sequence]): SearchHit(
-                conversation=conversations[conversation_id],
-                message_id=message_id,
-                generation_id=generation_id,
-                kind=TABLES[table][numbers[sequence] & 1],
-                created_at=created_at,
-                snippet=snippets[numbers[sequence]],
+        hits = {}
+        for message, key in found:
+            _check_copy(message.content, snippets[key])
+            hits[table, key] = SearchHit(
+                conversation=conversations[message.conversation_id],
+                message_id=message.id,
+                generation_id=message.generation_id,
+                kind=TABLES[table][key & 1],
+                created_at=message.created_at,
+                snippet=snippets[key],
             )
-            for sequence, message_id, conversation_id, generation_id, created_at in rows
-        }
+        return hits
 
 
 class SearchQueries(Queries):
@@ -258,6 +255,12 @@ class SearchQueries(Queries):
             looking = _Looking(session, words, kinds, number << OWNER_SHIFT)
             page, following = looking.page(place, limit)
             return looking.hits(page), None if following is None else str(following)
+
+
+def _check_copy(content: str, snippet: tuple[tuple[str, bool], ...]) -> None:
+    """Raise DatabaseCorrupt when the index has another text than the table."""
+    if "".join(text for text, _ in snippet).strip("…") not in _MARK.sub("", content):
+        raise DatabaseCorrupt(DAMAGED_MESSAGE)
 
 
 def pieces(snippet: str) -> tuple[tuple[str, bool], ...]:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
-from storage.checksums import share_checksum
+from storage.checksums import DAMAGED_SHARE, share_checksum
 from storage.database import Queries, fresh_id
-from storage.errors import NotFound
+from storage.errors import DatabaseCorrupt, NotFound
 from storage.mapping import share_record
 from storage.owned import owned_conversation
 from storage.records import ShareRecord
@@ -77,11 +77,14 @@ class ShareQueries(Queries):
         self._database.write(work)
 
     def shared_snapshot(self, token: str) -> tuple[ShareRecord, str]:
-        """What this token shows to everybody. Raises NotFound."""
+        """What this token shows to everybody. Raises NotFound, or DatabaseCorrupt."""
         with self._database.read() as session:
             row = session.scalar(_shared().where(ShareRow.token == token))
             if row is None:
                 raise NotFound
+            stored = (row.title, row.include_reasoning, row.message_count, row.snapshot)
+            if row.token != token or row.checksum != share_checksum(token, *stored):
+                raise DatabaseCorrupt(DAMAGED_SHARE)
             return share_record(row), row.snapshot
 
 

@@ -90,6 +90,8 @@ def _told(error: Exception, folder: Path) -> StorageError:
     """Unwrap SQLAlchemy's error and choose ours."""
     cause = error.orig if isinstance(error, StatementError) else error
     if isinstance(cause, sqlite3.Error):
+        if getattr(cause, "sqlite_errorcode", None) is None and "decode" in str(cause):
+            return DatabaseCorrupt()  # the driver's own error: a text that is none
         return error_of_sqlite(getattr(cause, "sqlite_errorcode", 0), free_bytes(folder))
     if isinstance(cause, OSError):
         return _error_of_system(cause.errno)

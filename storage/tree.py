@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import CTE, exists, select, text, update
 from sqlalchemy.orm import Session
 
-from storage.errors import NotFound
-from storage.mapping import MESSAGE_COLUMNS
+from storage.checksums import DAMAGED_MESSAGE, check_message
+from storage.errors import DatabaseCorrupt, NotFound
+from storage.mapping import CHECKED_COLUMNS, MESSAGE_COLUMNS
 from storage.records import MessageRecord
 from storage.schema import ConversationRow, GenerationRow, MessageRow
 
@@ -114,14 +115,18 @@ def point(session: Session, parent: Place, child: Place) -> None:
 
 
 def path_records(session: Session, conversation: ConversationRow, leaf_id: str) -> list[MessageRecord]:
-    """The messages from the root to the leaf. Raises NotFound when the leaf is not in the conversation."""
+    """The messages from the root to the leaf, each as it was written, and none of them missing.
+
+    Raises NotFound when the leaf is not in the conversation, DatabaseCorrupt for what is damaged.
+    """
     chain = _chain(conversation.id, leaf_id)
-    statement = select(*MESSAGE_COLUMNS, MessageRow.chosen_generation_id)
+    statement = select(*CHECKED_COLUMNS, MessageRow.chosen_generation_id)
     statement = statement.join(chain, MessageRow.sequence == chain.c.sequence)
     found = session.connection().execute(statement)  # the session would look at each row
     rows: list[Sequence[Any]] = sorted(found, key=_sequence)
     if not rows:
-        raise NotFound
+        raise NotFound if leaf_id != conversation.leaf_id else DatabaseCorrupt(DAMAGED_MESSAGE)
+    _check_chain(rows, leaf_id)
     shown = [
         after[_GENERATION] or (_shown_empty(session, row[0], row[-1]) if row[_GENERATION] is None else None)
         for row, after in pairwise(rows)
@@ -129,15 +134,36 @@ def path_records(session: Session, conversation: ConversationRow, leaf_id: str) 
     return with_neighbours(session, conversation.id, rows, [*shown, rows[-1][-1]])
 
 
+def _check_chain(rows: Sequence[Sequence[Any]], leaf_id: str) -> None:
+    """Raise DatabaseCorrupt unless each message follows the one before, from a root to the leaf."""
+    before = None
+    for row in rows:
+        if row[_PARENT] != before:
+            raise DatabaseCorrupt(DAMAGED_MESSAGE)
+        before = row[0]
+    if before != leaf_id:
+        raise DatabaseCorrupt(DAMAGED_MESSAGE)
+
+
+def check_parents(rows: Sequence[Sequence[Any]]) -> None:
+    """Raise DatabaseCorrupt when one of these, parents first, is below a message that is not among them."""
+    seen = {None}
+    for row in rows:
+        if row[_PARENT] not in seen:
+            raise DatabaseCorrupt(DAMAGED_MESSAGE)
+        seen.add(row[0])
+
+
 def with_neighbours(
     session: Session,
     conversation_id: str,
-    rows: Iterable[Sequence[Any]],
+    rows: Sequence[Sequence[Any]],
     shown: Iterable[str | None],
 ) -> list[MessageRecord]:
-    """Records of rows that begin with ``MESSAGE_COLUMNS``.
+    """Records of rows that begin with ``CHECKED_COLUMNS``, a parent before its children.
 
     Questions get their siblings and replies, and of ``shown`` (a value for each row) the reply that is shown.
+    Raises DatabaseCorrupt for what is damaged.
     """
     questions = defaultdict(list)
     asked = select(MessageRow.id, MessageRow.parent_id).where(
@@ -151,6 +177,10 @@ def with_neighbours(
     for question_id, generation_id in session.connection().execute(made):
         replies[question_id].append(generation_id)
     siblings = {parent_id: tuple(ids) for parent_id, ids in questions.items()}
+    for row in rows:
+        check_message(row)
+        if row[_GENERATION] is None and row[_PARENT] not in siblings:
+            raise DatabaseCorrupt(DAMAGED_MESSAGE)
     return [
         MessageRecord(*[*row[:_FIELDS], siblings[row[_PARENT]], tuple(replies[row[0]]), reply])
         if row[_GENERATION] is None

@@ -13,7 +13,7 @@ from inference.types import ReasoningEffort, Role, SamplingParams
 from storage.checksums import row_checksum
 from storage.database import Queries, fresh_id
 from storage.errors import Conflict, InvalidValue, NotFound
-from storage.mapping import MESSAGE_COLUMNS, generation_record
+from storage.mapping import CHECKED_COLUMNS, generation_record
 from storage.owned import (
     described,
     next_sequence,
@@ -183,7 +183,7 @@ def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnReco
 
 def _with_neighbours(session: Session, conversation: ConversationRow, row: MessageRow) -> MessageRecord:
     """A question as ``path`` would tell it."""
-    columns = [getattr(row, column.key) for column in MESSAGE_COLUMNS]
+    columns = [getattr(row, column.key) for column in CHECKED_COLUMNS]
     return with_neighbours(session, conversation.id, [columns], [row.chosen_generation_id])[0]
 
 
