@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Provider:
         self._scopes = scopes
         self._now = now
         self._answer_seconds = answer_seconds
+        self._tls: ssl.SSLContext | None = None
         self._metadata = _Published(self._fetch_metadata, clock)
         self._keys = _Published(self._fetch_keys, clock)
 
@@ -76,7 +78,7 @@ class Provider:
         """
         async with self._bounded():
             metadata = await self._metadata.get()
-            client = self._client()
+            client = await self._client()
             address, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
                 state=state,
@@ -107,7 +109,7 @@ class Provider:
         """
         async with self._bounded():
             metadata = await self._metadata.get()
-            async with self._client() as client:
+            async with await self._client() as client:
                 token = await client.fetch_token(
                     metadata["token_endpoint"],
                     grant_type="authorization_code",
@@ -159,10 +161,9 @@ class Provider:
         return await self._get_json(metadata["jwks_uri"])
 
     async def _get_json(self, address: str, headers: dict[str, str] | None = None) -> Claims:
-        async with self._client() as client:
-            answer = await client.get(
-                address, headers={"Accept": "application/json", **(headers or {})}, withhold_token=True
-            )
+        async with await self._client() as client:
+            asked = {"Accept": "application/json", **(headers or {})}
+            answer = await client.request("GET", address, headers=asked, withhold_token=True)
         if answer.status_code >= 500:
             raise SignInFailed("unavailable")
         if answer.status_code != 200:
@@ -172,7 +173,9 @@ class Provider:
             raise WrongToken("an answer that is no object")
         return value
 
-    def _client(self) -> AsyncOAuth2Client:
+    async def _client(self) -> AsyncOAuth2Client:
+        if self._tls is None:  # reads all certificates of this machine
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context)
         return AsyncOAuth2Client(
             self._client_id,
             self._client_secret,
@@ -180,6 +183,7 @@ class Provider:
             code_challenge_method="S256",
             token_endpoint_auth_method="client_secret_basic" if self._client_secret else "none",
             headers={"Accept-Encoding": "identity"},
+            verify=self._tls,
             timeout=self._answer_seconds / 2,
             follow_redirects=False,
             event_hooks={"response": [_bound]},
