@@ -82,7 +82,6 @@ function profile(account, me) {
 }
 
 function guest(store, signIn) {
-  const lead = "Only this browser can see these conversations. Whoever deletes its cookies loses them.";
   const box = el(
     "div",
     {},
@@ -90,11 +89,11 @@ function guest(store, signIn) {
       "div",
       { class: "pg-profile", testid: "profile" },
       el("span", { class: "pg-initials pg-initials-large", "aria-hidden": "true" }, icon("person")),
-      el("div", { class: "pg-profile-words" }, el("p", { class: "pg-profile-name", text: "Guest" }), el("p", { class: "pg-profile-facts", testid: "guest-note", text: signIn.note || lead })),
+      el("div", { class: "pg-profile-words" }, el("p", { class: "pg-profile-name", text: "Guest" }), el("p", { class: "pg-profile-facts", testid: "guest-note", text: signIn.note })),
     ),
   );
   if (!signIn.available) return box;
-  const what = "Sign in to have your conversations on every device. What you have here moves to your account.";
+  const what = "When you sign in, what you have here moves to your account.";
   box.append(el("p", { class: "pg-sheet-lead", text: what }), signInLink(() => store.get().signIn, { testid: "profile-sign-in" }));
   return box;
 }
@@ -103,7 +102,7 @@ function guest(store, signIn) {
 function meters(usage) {
   const { tokens, requests, tokens_limit: mostTokens, requests_limit: mostRequests, resets_at: resets } = usage;
   const limited = mostTokens !== null || mostRequests !== null;
-  const note = limited ? `Begins anew ${until(resets)}.` : "There is no limit by the day here.";
+  const note = limited ? `Starts again ${until(resets)}.` : "There is no limit by the day here.";
   return [meter("Tokens", tokens, mostTokens), meter("Requests", requests, mostRequests), el("p", { class: "pg-sheet-note", testid: "usage-note", text: note })];
 }
 

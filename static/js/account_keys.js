@@ -92,7 +92,8 @@ function reveal(box, secret) {
 
 function rows({ keys, scopes }, draw) {
   const note = el("p", { class: "pg-sheet-note", role: "status", testid: "keys-note", text: keys.length ? "" : "There is no key yet." });
-  const names = Object.fromEntries(scopes.map(({ id, label }) => [id, label]));
+  // A row has room for what a scope is called, not for all that it means.
+  const names = Object.fromEntries(scopes.map(({ id, label }) => [id, label.split(":")[0]]));
   const revoke = async (key) => {
     if (!(await confirm({ title: `Revoke “${key.name}”?`, text: LOST, action: "Revoke" }))) return;
     try {

@@ -5,7 +5,7 @@ import { UserList } from "./admin_users.js";
 import { ago } from "./dates.js";
 import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { bytes, count, isDemo, modelName } from "./format.js";
 import { bones, failed, section } from "./sheet_parts.js";
 import { tabList } from "./tabs.js";
 
@@ -70,7 +70,7 @@ function figures(pairs) {
 /** @returns {[string, string][]} */
 function use(totals) {
   return [
-    ["People", `${count(totals.users)}, ${count(totals.accounts)} with an account`],
+    ["People", `${count(totals.users)} · ${count(totals.accounts)} with an account`],
     ["Conversations", count(totals.conversations)],
     ["Messages", count(totals.messages)],
     ["Requests today", count(totals.requests_today)],
@@ -81,13 +81,21 @@ function use(totals) {
 /** @returns {[string, string][]} */
 function state({ engine, database, uptime_seconds: uptime }) {
   const { bytes: size, integrity, last_backup: backup, backup_error: problem } = database;
-  const saved = backup ? `${ago(backup)}` : "none yet";
+  const whole = integrity === "ok" ? "intact" : integrity;
+  const saved = backup ? ago(backup) : "none yet";
   return [
-    ["Engine", words(engine)],
+    ["Engine", work(engine)],
     ["Running for", span(uptime)],
-    ["Database", `${bytes(size)} · ${integrity === "ok" ? "intact" : words(integrity)}`],
-    ["Last backup", problem ? `${saved} · ${problem}` : saved],
+    ["Database", [bytes(size), whole].filter(Boolean).join(" · ")],
+    ["Last backup", [saved, problem].filter(Boolean).join(" · ")],
   ];
+}
+
+/** @param {any} engine as `GET /api/status` @returns {string} "gpt-oss-20b · 2 running · 0 waiting" */
+function work({ alive, model, running, waiting }) {
+  if (!alive) return "stopped";
+  const name = model ? modelName(model.name, isDemo(model)) : "no model";
+  return `${name} · ${count(running)} running · ${count(waiting)} waiting`;
 }
 
 /** @param {[string, any]} entry @returns {[string, string]} */
@@ -98,7 +106,7 @@ function limit([name, value]) {
 
 function words(value) {
   if (value === null || value === undefined || value === "") return "not known";
-  if (typeof value === "number") return value === 0 ? "none" : count(value);
+  if (typeof value === "number") return value === 0 ? "no limit" : count(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
   return String(value);
 }

@@ -16,11 +16,8 @@ export class ApiError extends Error {
   }
 }
 
-/** Codes of an answer by a server that goes or is not there yet: the same question is worth asking again. */
-const RESTARTING = ["restarting", "shutting_down"];
-
-/** @param {any} error @returns {boolean} whether the server is being started anew */
-export const isRestarting = (error) => RESTARTING.includes(error?.code);
+/** @param {any} error @returns {boolean} whether the server ends or is not there yet, and is worth asking again */
+export const isRestarting = (error) => error?.code === "restarting";
 
 /** @type {Set<() => void>} */
 const writers = new Set();

@@ -48,7 +48,7 @@ export class Composer {
       }
     });
     store.on(["conversationId"], ({ conversationId }) => this.recall(conversationId));
-    store.on(["ready", "away", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
+    store.on(["ready", "refusal", "away", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
       this.draw(),
     );
     this.input.disabled = false;
@@ -207,8 +207,8 @@ export class Composer {
 
   /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
   blocked() {
-    const { ready, model, sending, view, connection, away } = this.store.get();
-    if (!ready) return "Connecting… you can already type.";
+    const { ready, refusal, model, sending, view, connection, away } = this.store.get();
+    if (!ready) return refusal || "Connecting… you can already type.";
     if (away) return "";
     if (view === "loading" || view === "missing" || view === "error") return "";
     if (connection === "offline") return "You are offline. Your text is kept, and you can type on.";

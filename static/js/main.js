@@ -46,7 +46,7 @@ import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
 import { changeSettings, chooseHere, connectSettings, openSettings } from "./settings.js";
 import { openShare } from "./share.js";
-import { showWelcome, tellAway, tellOutcome } from "./sign_in.js";
+import { FIRST, showWelcome, tellAway, tellOutcome } from "./sign_in.js";
 import { createStore, INITIAL } from "./state.js";
 import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
@@ -76,7 +76,7 @@ async function prefer(change) {
 /** Whoever must sign in first asks for nothing else, and is refused nothing. @param {any} answer or an error */
 function admit(answer) {
   const { me, sign_in: signIn } = answer;
-  if (signIn?.required && me.kind !== "account") api.close(new api.ApiError(signIn.note, "sign_in_required", 401));
+  if (signIn?.required && me.kind !== "account") api.close(new api.ApiError(FIRST, "sign_in_required", 401));
 }
 
 /** The page's person goes, and perhaps comes back. */
@@ -202,7 +202,8 @@ function watchConnection() {
 async function firstState() {
   let answer = await firstAnswer;
   while (answer instanceof Error && ![401, 403].includes(answer.status)) {
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (answer.status) store.set({ refusal: answer.message });
+    await new Promise((resolve) => setTimeout(resolve, Math.max(RETRY_MS, 1000 * (answer.retryAfter ?? 0))));
     answer = await api.bootstrap().catch((error) => error);
     admit(answer);
   }

@@ -41,15 +41,17 @@ export class ModelStatus {
   /** Ask again and again, often only while something is under way. */
   async poll() {
     clearTimeout(this.timer);
+    let least = 0;
     if (!document.hidden) {
       try {
         this.take(await api.model());
       } catch (error) {
         this.lost(error);
+        least = 1000 * (error.retryAfter ?? 0);
       }
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.busy() ? BUSY_MS : CALM_MS);
+    this.timer = setTimeout(() => this.poll(), Math.max(least, this.busy() ? BUSY_MS : CALM_MS));
   }
 
   /** Another model was chosen: it is on its way, or will be in a moment. */

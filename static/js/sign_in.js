@@ -8,6 +8,7 @@ import { idOf, pathOf } from "./router.js";
 import { rememberedTheme, setTheme } from "./theme.js";
 
 const FRAMED = "Browsers keep sign-in out of pages that are shown inside another page. It opens in a new tab, and you can go on there.";
+export const FIRST = "Sign in to use this playground.";
 const FAILED = {
   denied: "You were not signed in, because the sign-in was cancelled.",
   expired: "The sign-in took too long. Please try again.",
@@ -76,7 +77,7 @@ export function showWelcome(signIn, reason = "") {
   document.documentElement.dataset.pgGate = "";
   setTheme(rememberedTheme());
   const link = signInLink(() => signIn, { testid: "welcome-sign-in" });
-  const note = reason || signIn.note || "Sign in to use this playground.";
+  const note = reason || FIRST;
   const section = el(
     "section",
     { class: "pg-welcome", testid: "welcome", "aria-label": "Welcome" },

@@ -37,6 +37,7 @@ export function createStore(initial) {
 /** What the page knows before the server has told it anything. */
 export const INITIAL = {
   ready: false,
+  /** why the server does not answer yet, in its own words */ refusal: "",
   /** who one is here: kind, id, handle, display_name, role, initials */ me: { kind: "guest", id: null, role: "member" },
   /** available, required, url, provider, note */ signIn: { available: false, required: false },
   /** @type {string|null} why this page cannot go on: its person has signed out, or was banned */ away: null,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -49,10 +50,10 @@ class Served:
 
 @contextmanager
 def serving(
-    folder: Path, make_engine: Callable[[HarmonyCodec], ScriptedEngine] = ScriptedEngine
+    folder: Path, make_engine: Callable[[HarmonyCodec], ScriptedEngine] = ScriptedEngine, **values: Any
 ) -> Iterator[Served]:
-    """Serve the page until the block ends."""
-    settings = settings_for(folder)
+    """Serve the page until the block ends; ``values`` are settings."""
+    settings = settings_for(folder, **values)
     codec = HarmonyCodec.load()
     store = Store.open(settings.database_path)
     engine = make_engine(codec)

@@ -1,0 +1,156 @@
+"""Signing in and out in a real browser: against a real provider, in a frame, and where it is demanded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import oidc_provider_mock
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.browser import Watch
+from tests.playground.scripted import Script
+from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.members import open_sheet, signed_in, visitor
+from tests.playground.ui.served import Served, serving
+from tests.playground.ui.shelf import conversation
+from tests.playground.ui.test_axe import SIZES, audit
+from tests.playground.ui.test_conversation import ask
+
+pytestmark = pytest.mark.browser
+
+NOWHERE = "http://127.0.0.1:9"
+"""A provider that never answers."""
+
+
+def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Path) -> None:
+    ada = oidc_provider_mock.User(sub="ada", claims={"name": "Ada <b>Lovelace</b>"})
+    with oidc_provider_mock.run_server_in_thread(user_claims=[ada], require_nonce=True) as provider:
+        issuer = f"http://localhost:{provider.server_port}"
+        with serving(tmp_path, oauth_client_id="playground", openid_provider_url=issuer) as served:
+            served.play(Script([("final", "Yes.")]))
+            watch = Watch(served.url, forgiven=[issuer])
+            page = visitor(chromium, served, watch=watch)
+            ask(page, "Is this mine?")
+            expect(page.get_by_test_id("reply-footer")).to_be_visible()
+            address = page.url
+            other = page.context.new_page()
+            watch.over(other)
+            other.goto(served.url)
+            expect(other.get_by_test_id("sign-in")).to_have_text("Sign in with localhost")
+            other.get_by_test_id("composer-input").fill("half a thought")
+
+            page.get_by_test_id("sign-in").click()
+            page.get_by_role("button", name="ada").click()
+            expect(page.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
+            assert page.url == address
+            expect(page.get_by_test_id("user-message")).to_have_text("Is this mine?")
+            expect(page.get_by_test_id("sign-in")).to_be_hidden()
+            # The tab that was open all the time knows it, too.
+            expect(other.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
+            expect(other.get_by_test_id("conversation-item")).to_have_count(1)
+
+            open_sheet(page, "sign-out")
+            expect(page.get_by_test_id("sign-in")).to_be_visible()
+            expect(page.get_by_test_id("conversation-item")).to_have_count(0)
+            bar = other.get_by_test_id("signed-out")
+            expect(bar).to_contain_text("You are signed out. What you typed is kept.")
+            expect(other.get_by_test_id("send")).to_be_disabled()
+            expect(other.get_by_test_id("composer-input")).to_have_value("half a thought")
+            bar.get_by_test_id("away-sign-in").click()
+            other.get_by_role("button", name="ada").first.click()
+            expect(other.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
+            expect(other.get_by_test_id("composer-input")).to_have_value("half a thought")
+            page.context.close()
+            assert watch.faults() == []
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("wide", "dark"), ("phone", "light")])
+def test_where_sign_in_is_demanded_there_is_one_button(
+    chromium: Browser, tmp_path: Path, size: str, scheme: str
+) -> None:
+    with serving(
+        tmp_path, oauth_client_id="playground", openid_provider_url=NOWHERE, sign_in="required"
+    ) as served:
+        watch = Watch(served.url)
+        page = visitor(
+            chromium, served, "/c/0123456789abcdef", watch=watch, color_scheme=scheme, **SIZES[size]
+        )
+        link = page.get_by_test_id("welcome-sign-in")
+        expect(link).to_have_text("Sign in with 127.0.0.1")
+        expect(link).to_have_attribute("href", "/oauth/login?next=%2Fc%2F0123456789abcdef")
+        expect(page.get_by_test_id("welcome-note")).to_have_text("Sign in to use this playground.")
+        for hidden in ("composer-input", "new-conversation", "settings-top"):
+            expect(page.get_by_test_id(hidden)).to_be_hidden()
+        page.keyboard.press("Control+k")
+        page.keyboard.press("?")
+        expect(page.locator("dialog")).to_have_count(0)
+        assert audit(page) == []
+        # Nobody answers there; the page says so, and the address is clean again.
+        link.click()
+        expect(page.get_by_test_id("sign-in-error")).to_contain_text("The sign-in service cannot be reached.")
+        assert page.url == served.url + "/"
+        assert audit(page) == []
+        page.get_by_test_id("notice-dismiss").click()
+        expect(page.get_by_test_id("sign-in-error")).to_have_count(0)
+        page.context.close()
+        assert watch.faults() == []
+
+
+def test_a_code_that_nobody_knows_is_a_plain_sentence(new_page: NewPage) -> None:
+    page = new_page("/?sign_in_error=%3Cimg%20src=x%20onerror=alert(1)%3E&kept=1")
+    error = page.get_by_test_id("sign-in-error")
+    expect(error).to_have_text("The sign-in did not work. Please try again.")
+    assert page.url.endswith("/?kept=1")
+    error.get_by_role("button", name="Dismiss").click()
+    expect(error).to_have_count(0)
+    expect(page.get_by_test_id("composer-input")).to_be_focused()
+
+
+def test_in_a_frame_the_sign_in_opens_a_tab(chromium: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, oauth_client_id="playground", openid_provider_url=NOWHERE) as served:
+        watch = Watch(served.url)
+        page = visitor(chromium, served, watch=watch)
+        context = page.context
+
+        def around(route: Route) -> None:
+            frame = '<!doctype html><title>Outside</title><iframe src="/" width="1200" height="700"></iframe>'
+            route.fulfill(content_type="text/html", body=frame)
+
+        page.route(f"{served.url}/outside", around)
+        page.goto(f"{served.url}/outside")
+        inside = page.frame_locator("iframe")
+        link = inside.get_by_test_id("sign-in")
+        expect(link).to_have_attribute("target", "_blank")
+        with context.expect_page() as opened:
+            link.click()
+        tab = opened.value
+        expect(tab.get_by_test_id("sign-in-error")).to_contain_text("cannot be reached")
+        expect(tab.get_by_test_id("sign-in")).not_to_have_attribute("target", "_blank")
+        dialog = inside.get_by_test_id("framed-dialog")
+        expect(dialog).to_contain_text(
+            "Browsers keep sign-in out of pages that are shown inside another page."
+        )
+        inside.get_by_test_id("framed-reload").click()
+        expect(dialog).to_have_count(0)
+        expect(link).to_be_visible()
+        context.close()
+        assert watch.faults() == []
+
+
+def test_who_was_signed_out_elsewhere_is_told_and_loses_no_word(served: Served, new_page: NewPage) -> None:
+    ada = signed_in(served, "ada")
+    (kept,) = ada.keep(conversation("Mine", question="Is this mine?", answer="Yes."))
+    page = new_page(f"/c/{kept.id}", **ada.browser())
+    expect(page.get_by_test_id("user-message")).to_have_text("Is this mine?")
+    served.store.end_sessions(ada.owner_id, except_id=None)
+    page.get_by_test_id("composer-input").fill("And this?")
+    page.keyboard.press("Enter")
+    bar = page.get_by_test_id("signed-out")
+    expect(bar).to_contain_text("You are signed out. What you typed is kept.")
+    expect(page.get_by_test_id("composer-input")).to_have_value("And this?")
+    expect(bar.get_by_test_id("away-sign-in")).to_have_count(0)  # nobody could sign in here
+    assert audit(page) == []
+    bar.get_by_test_id("away-reload").click()
+    expect(page.get_by_test_id("list-message")).to_have_text("Your conversations will be listed here.")
+    expect(page.get_by_test_id("me")).to_have_text("Account")
