@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import h11
+from starlette.responses import Response
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, invalid_request
 from playground.limits.addresses import network_of
 
 UNSENT_BYTES = 64 * 1024
@@ -203,6 +204,12 @@ class GuardedProtocol(H11Protocol):
         if self._admitted:
             super().resume_writing()
 
+    def send_400_response(self, msg: str) -> None:
+        """See ``H11Protocol``: what is no HTTP gets an error of the one shape, too."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(_whole(invalid_request().response(), b"400 Bad Request"))
+        self.transport.close()
+
     def overdue(self, now: float, limits: ConnectionLimits) -> bool:
         """Whether this connection's time is over."""
         if self._stalls(now, limits.write_seconds):
@@ -268,7 +275,11 @@ def _refusal() -> bytes:
         status=503,
         retry_after=5,
     )
-    answer = error.response()
-    lines = [b"HTTP/1.1 503 Service Unavailable", b"connection: close"]
+    return _whole(error.response(), b"503 Service Unavailable")
+
+
+def _whole(answer: Response, status: bytes) -> bytes:
+    """An answer as it goes over the wire; the connection ends behind it."""
+    lines = [b"HTTP/1.1 " + status, b"connection: close", b"x-content-type-options: nosniff"]
     lines += [name + b": " + value for name, value in answer.raw_headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(answer.body)

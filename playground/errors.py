@@ -6,6 +6,7 @@ sentence for one of them; what is not in the table becomes a 500 that names noth
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 
@@ -93,6 +94,11 @@ def method_not_allowed() -> PlaygroundError:
     return PlaygroundError("method_not_allowed", "This address does not take that method.", status=405)
 
 
+def invalid_request(status: int = 400) -> PlaygroundError:
+    """The answer to what makes no sense."""
+    return PlaygroundError("invalid_request", "This request cannot be understood.", status=status)
+
+
 def not_an_object() -> PlaygroundError:
     """The answer to a body that cannot be read as the JSON object that every endpoint takes."""
     return PlaygroundError("invalid_parameter", "The request's body is not a JSON object.")
@@ -115,6 +121,8 @@ def describe(error: Exception) -> PlaygroundError | None:
             return PlaygroundError(error.code, str(error), status=409)
         case storage.StorageFull():
             return PlaygroundError(error.code, str(error), status=507)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):  # a file of ours beside the database
+            return describe(storage.StorageFull())
         case storage.InvalidText() | storage.InvalidValue():
             return PlaygroundError(error.code, str(error))
         case storage.StorageError():
@@ -154,7 +162,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
         400: not_an_object(),
     }.get(status)
     if known is None:
-        known = PlaygroundError("invalid_request", "This request cannot be understood.", status=status)
+        known = invalid_request(status)
     response = known.response()
     response.headers.update(headers)
     return response
@@ -209,7 +217,9 @@ class CatchAll:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
-            await _internal(error)(scope, receive, send)
+            known = describe(error)
+            answer = _internal(error) if known is None else known.response()
+            await answer(scope, receive, send)
 
 
 def _internal(error: Exception) -> JSONResponse:

@@ -13,7 +13,7 @@ import httpx
 from fastapi import FastAPI
 
 from playground.connections import UNSENT_BYTES, ConnectionLimits
-from playground.security import BodyLimits
+from playground.security import BODY_SECONDS, BodyLimits
 from playground.sse import PIECE_BYTES
 from tests.attacks.slow_holders import (
     HALF_HEADER,
@@ -38,16 +38,15 @@ LONG = Script([("analysis", "internationalization " * 150)] * 100, portion=2000)
 NOTHING = Reading("/healthz", "")
 
 
-def quick_bodies(app: FastAPI) -> None:
-    for layer in app.user_middleware:
-        if layer.cls is BodyLimits:
-            layer.kwargs["seconds"] = QUICK_BODY_SECONDS
+def body_seconds(seconds: float) -> Callable[[FastAPI], None]:
+    """Gives bodies so long a time."""
 
+    def prepare(app: FastAPI) -> None:
+        for layer in app.user_middleware:
+            if getattr(layer.cls, "__name__", "") == BodyLimits.__name__:
+                layer.kwargs["seconds"] = seconds
 
-def endless_bodies(app: FastAPI) -> None:
-    for layer in app.user_middleware:
-        if layer.cls is BodyLimits:
-            layer.kwargs["seconds"] = 1e9
+    return prepare
 
 
 async def a_long_reply(world: World, browser: httpx.AsyncClient) -> Reading:
@@ -83,7 +82,8 @@ async def until(happened: Callable[[], bool]) -> None:
 async def until_closed(held: dict[str, list[socket.socket]]) -> dict[str, float]:
     """Wait until the server has ended every one; how long that took, by kind."""
     loop = asyncio.get_running_loop()
-    began, took = loop.time(), {}
+    began = loop.time()
+    took: dict[str, float] = {}
     waiting = {kind: list(group) for kind, group in held.items()}
     while any(waiting.values()):
         for kind, group in waiting.items():
@@ -98,10 +98,9 @@ async def test_holders_are_closed_and_nobody_else_waits_for_that(tmp_path: Path,
     count = scale(200, 2000)
     full = count == scale(0, count)
     limits = None if full else QUICK
-    prepare = (lambda _: None) if full else quick_bodies
-    values = {"replies_at_once": 0, "requests_per_minute": 0, "address_requests_per_minute": 0}
+    prepare = body_seconds(BODY_SECONDS if full else QUICK_BODY_SECONDS)
     async with (
-        running(tmp_path, LONG, connections=limits, prepare=prepare, **values) as world,
+        running(tmp_path, LONG, connections=limits, prepare=prepare) as world,
         world.browser() as honest,
     ):
         world.engine.context_length = 200_000
@@ -132,7 +131,7 @@ async def test_a_reader_who_stops_costs_little_memory(tmp_path: Path) -> None:
 async def test_without_the_guard_the_holders_stay(tmp_path: Path) -> None:
     """The planted hole: as uvicorn is by itself."""
     async with (
-        running(tmp_path, LONG, connections=NEVER, prepare=endless_bodies, replies_at_once=0) as world,
+        running(tmp_path, LONG, connections=NEVER, prepare=body_seconds(1e9), replies_at_once=0) as world,
         world.browser() as honest,
     ):
         world.engine.context_length = 200_000
