@@ -12,11 +12,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from storage.database import Database
+from storage import migrate
+from storage.database import Database, connect
+from storage.errors import StorageError
 from storage.migrate import prepare
 from storage.store import Store
 from tests.faults.sqlite_vfs import Kind, Operation, watched
@@ -38,7 +41,7 @@ class Plan:
     """When a process dies: at its change number ``at_change`` of a file, or when it is told to.
 
     ``torn``: where that change is a write, half of it is done. ``hasty`` is the planted hole: the store
-    acknowledges before it commits.
+    acknowledges before it commits, and a migration commits each of its statements.
     """
 
     path: Path
@@ -95,10 +98,21 @@ def _work(plan: Plan, pipe: Connection) -> None:
             workload.step()
 
 
+def _without_transaction(database: str, _: str, *others: Any, **more: Any) -> Engine:
+    """``connect`` with a hole: every statement is committed by itself."""
+    return connect(database, "SELECT 1", *others, **more)
+
+
 def _migrate(plan: Plan, pipe: Connection) -> None:
     """Bring the file to this version."""
+    if plan.hasty:
+        vars(migrate)["connect"] = _without_transaction
     with watched(plan.path.parent, Killer(plan)):
-        prepare(plan.path)
+        try:
+            prepare(plan.path)
+        except StorageError:
+            pipe.send({"state": "refused"})
+            return
     pipe.send({"state": "open"})
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from sqlalchemy.orm import Session
 
 from playground import reply, turns
+from playground.api import transfer
 from storage import translate
 from storage.database import Database
+from storage.errors import StorageFull
 from tests.conftest import Scale
 from tests.faults.conftest import Tell
 from tests.faults.full_disk import FULL, REPLY, UNREADABLE, UNSYNCED, FaultyDisk, Hour
-from tests.faults.killing import hasty_write
 from tests.faults.sqlite_vfs import Kind, watched
 from tests.faults.workload import unsound
 from tests.playground.scripted import Script
 from tests.playground.world import ask, running, settled
 
+T = TypeVar("T")
+
 TOO_FULL = frozenset({(507, "storage_full")})
 BROKEN = frozenset({(503, "storage_error")})
 MOST = 2000
+write = Database.write
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +88,43 @@ async def test_a_store_that_takes_a_full_disk_for_something_else_is_found_out(
     assert any("storage_error" in each for each in found)
 
 
+def forgetful_write(self: Database, work: Callable[[Session], T]) -> T:
+    """``Database.write`` with a hole: a commit that fails is taken for one that does not."""
+    results: list[T] = []
+
+    def kept(session: Session) -> T:
+        results.append(work(session))
+        return results[0]
+
+    try:
+        return write(self, kept)
+    except StorageFull:
+        if not results:
+            raise
+        return results[0]
+
+
 async def test_a_store_that_acknowledges_what_it_cannot_write_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Database, "write", hasty_write)
+    monkeypatch.setattr(Database, "write", forgetful_write)
     found, _ = await faults_of(tmp_path, FULL, TOO_FULL, 1, most=1)
     assert any("asked" in each for each in found)
+
+
+async def test_no_room_for_an_upload_or_a_download_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are collected in files beside the database."""
+    async with running(tmp_path) as world, world.browser() as browser:
+        turn = await ask(browser)
+        await settled(browser, turn["generation"]["id"])
+        file = (await browser.get("/api/export?format=json")).content
+        with monkeypatch.context() as patch:
+            patch.setattr(transfer, "TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
+            for answer in (
+                await browser.post("/api/import", content=file),
+                await browser.get("/api/export?format=json"),
+            ):
+                assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+        assert (await browser.post("/api/import", content=file)).status_code == 200
