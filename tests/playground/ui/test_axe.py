@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
+from tests.playground.ui.members import signed_in
 from tests.playground.ui.served import Served
 from tests.playground.ui.test_conversation import ask
 
@@ -153,6 +154,26 @@ def imported(page: Page) -> None:
     expect(page.get_by_test_id("import-report")).to_be_visible()
 
 
+def shown(testid: str) -> Callable[[Page], None]:
+    """Nothing new but what has come meanwhile."""
+
+    def enter(page: Page) -> None:
+        expect(page.get_by_test_id(testid).first).to_be_visible()
+
+    return enter
+
+
+def key_made(page: Page) -> None:
+    press("tab-keys")(page)
+    page.get_by_test_id("key-name").fill("my notebook")
+    press("key-create")(page)
+    expect(page.get_by_test_id("key-secret")).to_be_visible()
+
+
+def has_figures(page: Page) -> None:
+    expect(page.locator("dt:text-is('Database')")).to_be_visible()
+
+
 def shared(page: Page) -> None:
     press("share-open", "share-with", "share-create")(page)
     expect(page.get_by_test_id("share-item")).to_be_visible()
@@ -187,6 +208,19 @@ STATES: list[tuple[str, Callable[[Page], None]]] = [
     ("models", steps(escape, press("model-status"))),
     ("engine status", steps(escape, press("status-open"))),
     ("archived", steps(escape, in_sidebar("archive-open"))),
+    ("account", steps(escape, in_sidebar("me"), shown("usage-note"))),
+    ("account: a key, once", key_made),
+    ("account: data", steps(press("tab-yours"), shown("delete-account"))),
+    ("account: delete", steps(press("delete-account"), shown("delete-word"))),
+]
+SIGNED_IN: list[tuple[str, Callable[[Page], None]]] = [
+    ("menu of an account", in_sidebar("me")),
+    ("account", steps(press("account-open"), shown("profile-name"))),
+    ("sessions", steps(press("tab-sessions"), shown("session"))),
+    ("question before signing out", press("sign-out-everywhere")),
+    ("admin", steps(escape, in_sidebar("me", "admin-open"), has_figures)),
+    ("users", steps(press("tab-users"), shown("user"))),
+    ("question before a ban", press("user-ban")),
 ]
 
 
@@ -196,6 +230,26 @@ def test_no_state_breaks_a_rule(served: Served, new_page: NewPage, size: str, sc
     page = new_page(**SIZES[size], color_scheme=scheme, reduced_motion="reduce")
     broken: dict[str, list[str]] = {}
     for name, enter in STATES:
+        enter(page)
+        if found := audit(page):
+            broken[name] = found
+    assert broken == {}
+
+
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+def test_no_state_of_an_account_breaks_a_rule(
+    served: Served, new_page: NewPage, size: str, scheme: str
+) -> None:
+    signed_in(served, "bob")
+    page = new_page(
+        **signed_in(served, "ada", admin=True).browser(),
+        **SIZES[size],
+        color_scheme=scheme,
+        reduced_motion="reduce",
+    )
+    expect(page.get_by_test_id("me")).to_contain_text("Ada")
+    broken: dict[str, list[str]] = {}
+    for name, enter in SIGNED_IN:
         enter(page)
         if found := audit(page):
             broken[name] = found

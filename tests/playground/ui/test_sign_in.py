@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import oidc_provider_mock
+import oidc_provider_mock  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
@@ -27,7 +27,8 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
     ada = oidc_provider_mock.User(sub="ada", claims={"name": "Ada <b>Lovelace</b>"})
     with oidc_provider_mock.run_server_in_thread(user_claims=[ada], require_nonce=True) as provider:
         issuer = f"http://localhost:{provider.server_port}"
-        with serving(tmp_path, oauth_client_id="playground", openid_provider_url=issuer) as served:
+        client = {"oauth_client_id": "playground", "oauth_client_secret": "any", "openid_provider_url": issuer}
+        with serving(tmp_path, **client) as served:
             served.play(Script([("final", "Yes.")]))
             watch = Watch(served.url, forgiven=[issuer])
             page = visitor(chromium, served, watch=watch)
