@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +22,36 @@ from tests.playground.ui.served import Served
 from tests.playground.ui.shelf import Person
 
 PROVIDER = "https://login.example"
+START_SECONDS = 60.0
+
+
+@contextmanager
+def provider(**claims: str) -> Iterator[str]:
+    """The address of an OpenID provider that knows one person: a process with warnings of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    options = ["--port", str(port), "--require-nonce", "true", "--user-claims", json.dumps(claims)]
+    command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", *options]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(f"{url}/.well-known/openid-configuration")
+            yield url
+        finally:
+            process.terminate()
+
+
+def _wait_for(address: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            httpx.get(address).raise_for_status()
+        except httpx.HTTPError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        else:
+            return
 
 
 def signed_in(

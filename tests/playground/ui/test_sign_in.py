@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import oidc_provider_mock  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from tests.browser import Watch
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
-from tests.playground.ui.members import open_sheet, signed_in, visitor
+from tests.playground.ui.members import open_sheet, provider, signed_in, visitor
 from tests.playground.ui.served import Served, serving
 from tests.playground.ui.shelf import conversation
 from tests.playground.ui.test_axe import SIZES, audit
@@ -24,21 +23,25 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Path) -> None:
-    ada = oidc_provider_mock.User(sub="ada", claims={"name": "Ada <b>Lovelace</b>"})
-    with oidc_provider_mock.run_server_in_thread(user_claims=[ada], require_nonce=True) as provider:
-        issuer = f"http://localhost:{provider.server_port}"
-        client = {"oauth_client_id": "playground", "oauth_client_secret": "any", "openid_provider_url": issuer}
+    with provider(sub="ada", name="Ada <b>Lovelace</b>") as issuer:
+        client = {
+            "oauth_client_id": "playground",
+            "oauth_client_secret": "any",
+            "openid_provider_url": issuer,
+        }
         with serving(tmp_path, **client) as served:
             served.play(Script([("final", "Yes.")]))
-            watch = Watch(served.url, forgiven=[issuer])
+            # The provider's own pages would fetch their styles from elsewhere.
+            watch = Watch(served.url, forgiven=[issuer, "jsdelivr", "status of 404", "net::ERR_FAILED"])
             page = visitor(chromium, served, watch=watch)
+            page.context.route("**://cdn.jsdelivr.net/**", lambda route: route.abort())
             ask(page, "Is this mine?")
             expect(page.get_by_test_id("reply-footer")).to_be_visible()
             address = page.url
             other = page.context.new_page()
             watch.over(other)
             other.goto(served.url)
-            expect(other.get_by_test_id("sign-in")).to_have_text("Sign in with localhost")
+            expect(other.get_by_test_id("sign-in")).to_have_text("Sign in with 127.0.0.1")
             other.get_by_test_id("composer-input").fill("half a thought")
 
             page.get_by_test_id("sign-in").click()
