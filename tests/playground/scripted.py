@@ -37,9 +37,9 @@ DRAWN_SEED = 2**53 - 1
 class Script:
     """One reply: ``messages`` are (channel and recipient, text); ``ids`` are played instead of them.
 
-    ``queued`` stops before the start, ``portion`` tokens come at once, ``pause`` seconds lie between portions. ``hold`` stops before token
-    ``hold_at``, ``fail_at`` ends the stream with an error before that token, ``crash_at`` raises there,
-    ``refuse_full`` refuses at submission.
+    ``queued`` stops before the start, ``hold`` before token ``hold_at``. ``portion`` tokens come at once,
+    ``pause`` seconds lie between portions. ``fail_at`` ends the stream with an error before that token,
+    ``crash_at`` raises there, ``refuse_full`` refuses at submission.
     """
 
     messages: list[tuple[str, str]] = field(
@@ -157,9 +157,8 @@ class ScriptedEngine:
             sent += len(portion)
             yield TokensGenerated(name, tuple(portion))
             await asyncio.sleep(script.pause)
-        else:
-            del self._cancels[name]
-        if self._cancels.pop(name, None) is not None and reason is not FinishReason.ERROR:
+        del self._cancels[name]
+        if sent < len(ids) and reason is not FinishReason.ERROR:
             reason = FinishReason.CANCELLED
         failed = reason is FinishReason.ERROR
         yield TokensFinished(
