@@ -2,7 +2,7 @@
 
 import { isRestarting } from "./api.js";
 import { warning } from "./context.js";
-import { countdown } from "./countdown.js";
+import { counted, countdown } from "./countdown.js";
 import { el } from "./dom.js";
 import { count, isDemo, modelName } from "./format.js";
 import { effective } from "./values.js";
@@ -28,6 +28,10 @@ export class Composer {
     this.error = "";
     /** Until a refused message may be sent again. @type {{node: HTMLElement, stop: () => void}|null} */
     this.wait = null;
+    /** What the hint shows. */
+    this.words = "";
+    /** @type {{node: HTMLElement, stop: () => void}|null} */
+    this.drawn = null;
     /** Enter was pressed while the model was on its way: the text goes out when it is there. */
     this.pending = false;
     this.draftKey = null;
@@ -189,7 +193,6 @@ export class Composer {
   setError(text, seconds = null) {
     clearTimeout(this.errorTimer);
     this.wait?.stop();
-    this.wait?.node.remove();
     this.error = text;
     this.wait = seconds ? countdown(seconds, () => this.setError("")) : null;
     this.ways.hidden = true;
@@ -243,11 +246,12 @@ export class Composer {
     for (const radio of this.efforts) radio.checked = radio.value === effort;
     const lost = connection === "reconnecting" ? "Connection lost. Trying again…" : "";
     const words = this.error || lost || blocked || (state.view === "open" ? warning(state) : "");
-    if (this.words !== words) {
+    if (this.words !== words || this.drawn !== this.wait) {
       this.words = words;
-      this.hint.textContent = words;
+      this.drawn = this.wait;
+      if (this.wait) this.hint.replaceChildren(...counted(words, this.wait.node));
+      else this.hint.textContent = words;
     }
-    if (this.wait && this.wait.node.parentElement !== this.hint) this.hint.append(" ", this.wait.node);
     this.hint.classList.toggle("pg-hint-error", Boolean(this.error));
   }
 }

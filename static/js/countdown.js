@@ -5,6 +5,8 @@ import { el } from "./dom.js";
 
 /** A wait that is longer is no matter of seconds. */
 const COUNTED = 120;
+/** The server's last words about it, which stand still. */
+const SAID = /\s*Try again in [^.]+\.$/;
 
 /**
  * @param {number} seconds
@@ -22,9 +24,20 @@ export function countdown(seconds, over) {
       over();
       return;
     }
-    node.textContent = `Again ${left > COUNTED ? until(new Date(end).toISOString()) : `in ${left} s`}.`;
+    node.textContent = `Try again ${left > COUNTED ? until(new Date(end).toISOString()) : `in ${left} s`}.`;
     timer = setTimeout(tick, 1000);
   };
   tick();
   return { node, stop: () => clearTimeout(timer) };
+}
+
+/**
+ * A refusal in which the time that is left takes the place of the one that was said; screen readers get what was said.
+ * @param {string} text
+ * @param {HTMLElement} node of a countdown
+ * @returns {(Node|string)[]}
+ */
+export function counted(text, node) {
+  const said = SAID.exec(text)?.[0] ?? "";
+  return [text.slice(0, text.length - said.length), el("span", { class: "pg-vh", text: said }), " ", node];
 }

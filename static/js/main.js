@@ -211,7 +211,7 @@ async function firstState() {
     showWelcome({ url: "/oauth/login" }, answer.message);
     return false;
   }
-  const { me = store.get().me, sign_in: signIn = store.get().signIn, preferences, model, limits, suggestions } = answer;
+  const { me, sign_in: signIn, preferences, model, limits, suggestions } = answer;
   if (signIn.required && me.kind !== "account") {
     showWelcome(signIn);
     return false;
