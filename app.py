@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from playground import commands
 from playground.settings import Settings, SettingsError, load_settings, quiet_libraries
 
 # Importing torch holds the interpreter for seconds. The first page goes before it, if one is asked for soon.
@@ -21,6 +22,7 @@ ASSETS_SECONDS = 1.5
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+commands.add_to(cli)
 
 
 @cli.callback(invoke_without_command=True)
@@ -60,9 +62,10 @@ def run(settings: Settings, listener: socket) -> None:
     from inference.errors import InferenceError
     from inference.harmony import HarmonyCodec
     from playground import server
+    from playground.backups import how_to_restore
     from playground.ui import shell
     from playground.web import create_app
-    from storage.errors import StorageError
+    from storage.errors import DatabaseCorrupt, StorageError
     from storage.store import Store
 
     try:
@@ -70,7 +73,8 @@ def run(settings: Settings, listener: socket) -> None:
         store = Store.open(settings.database_path)
     except (InferenceError, StorageError) as error:
         listener.close()
-        raise _stop(str(error), code=1) from None
+        help_with_it = f"\n{how_to_restore(settings)}" if isinstance(error, DatabaseCorrupt) else ""
+        raise _stop(f"{error}{help_with_it}", code=1) from None
     engine = LocalEngine(
         EngineConfig(
             model=settings.model,
@@ -84,7 +88,9 @@ def run(settings: Settings, listener: socket) -> None:
         )
     )
     app = create_app(settings, store, engine, codec)
-    shell.mount(app, blocked_paths=[str(settings.data_dir.resolve())])
+    shell.mount(
+        app, blocked_paths=[str(path.resolve()) for path in (settings.data_dir, settings.backup_dir) if path]
+    )
     starting: list[asyncio.Task[None]] = []
 
     async def on_ready() -> None:

@@ -13,6 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from inference.types import EngineHealth, EngineMetrics, Histogram, ModelStatus
+from playground.backups import BackupState
 from playground.status import free_pages, memory_of
 
 PREFIX = "playground_"
@@ -21,9 +22,12 @@ PREFIX = "playground_"
 class PlaygroundCollector(Collector):
     """Reads the engine's health and the replies' token counts anew for every scrape."""
 
-    def __init__(self, health: Callable[[], EngineHealth], tokens: Mapping[str, int]) -> None:
+    def __init__(
+        self, health: Callable[[], EngineHealth], tokens: Mapping[str, int], backups: BackupState
+    ) -> None:
         self._health = health
         self._tokens = tokens
+        self._backups = backups
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family, those of the engine only once it has measured something."""
@@ -39,6 +43,7 @@ class PlaygroundCollector(Collector):
         yield _counters(
             "reply_tokens", "Content tokens of the replies, by harmony channel.", "channel", self._tokens
         )
+        yield from _backups(self._backups)
         if health.metrics is not None:
             yield from _engine(health.metrics)
 
@@ -48,6 +53,13 @@ def _requests(health: EngineHealth) -> Iterator[Metric]:
     yield _gauge("requests_running", "Requests that are being read or answered.", health.running)
     yield _gauge("requests_waiting", "Requests that wait for their turn.", health.waiting)
     yield _gauge("requests_waiting_limit", "Requests that may wait.", health.queue_limit)
+
+
+def _backups(state: BackupState) -> Iterator[Metric]:
+    made_at = 0.0 if state.last_backup is None else state.last_backup.timestamp()
+    yield _gauge("database_whole", "Whether the database was found undamaged.", int(state.whole))
+    yield _gauge("backup_failing", "Whether the latest backup failed.", int(state.error is not None))
+    yield _gauge("backup_timestamp_seconds", "When the newest backup was made; 0 is never.", made_at)
 
 
 def _model(model: ModelStatus | None) -> Metric:

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from playground.settings_accounts import AccountSettings
+from playground.settings_backup import BackupSettings
 from playground.settings_limits import LimitSettings
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
@@ -26,7 +27,7 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; ``str(error)`` is for the person who set it."""
 
 
-class Settings(AccountSettings, LimitSettings):
+class Settings(AccountSettings, LimitSettings, BackupSettings):
     """The configuration of one process; each field is the environment variable of that name, upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)

@@ -36,6 +36,7 @@ from playground.api import (
     transfer,
     turns,
 )
+from playground.backups import Backups
 from playground.housekeeping import tidy_regularly
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
@@ -85,6 +86,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        backups.start()
         tidying = asyncio.create_task(tidy_regularly(stores, service, accounts))
         try:
             yield
@@ -93,14 +95,11 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
             await asyncio.wait({tidying})
             await service.close()
             await engine.close()
+            await asyncio.to_thread(backups.close)
             await asyncio.to_thread(stores.close)
 
     app = FastAPI(
-        title="gpt-oss Playground",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
+        title="gpt-oss Playground", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     app.state.settings = settings
     app.state.store = store
@@ -108,6 +107,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.codec = codec
     app.state.engine = engine
     app.state.turns = service
+    app.state.backups = backups = Backups.configured(settings)
     app.state.accounts = accounts = Accounts(settings, store)
     app.state.sign_in = _sign_in(accounts, stores, service)
     app.state.page_served = page_served

@@ -77,22 +77,27 @@ def check(path: Path) -> None:
     if not starts_like_sqlite(path):
         raise DatabaseCorrupt  # SQLite itself takes a very short file for an empty one and writes over it
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if not tables:
+        if not has_our_tables(connection):
             return
-        if "alembic_version" not in tables:
-            raise DatabaseCorrupt
-        revisions = {name for (name,) in connection.execute("SELECT version_num FROM alembic_version")}
-        known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
-        if not revisions <= known:
-            raise DatabaseTooNew
         # The thorough one also finds what an index does not lead to any more, in four times the time.
         thorough = path.stat().st_size <= THOROUGH_BYTES
         pragma = "integrity_check" if thorough else "quick_check"
         if connection.execute(f"PRAGMA {pragma}(1)").fetchall() != [("ok",)]:
             raise DatabaseCorrupt
+
+
+def has_our_tables(connection: sqlite3.Connection) -> bool:
+    """False for an empty file. Raises DatabaseCorrupt for another program's tables, or DatabaseTooNew."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return False
+    if "alembic_version" not in tables:
+        raise DatabaseCorrupt
+    revisions = {name for (name,) in connection.execute("SELECT version_num FROM alembic_version")}
+    known = {script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()}
+    if not revisions <= known:
+        raise DatabaseTooNew
+    return True
 
 
 def starts_like_sqlite(path: Path) -> bool:

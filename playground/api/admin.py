@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from playground import leaving, views
@@ -30,9 +30,15 @@ class RoleBody(Body):
 
 @router.get("/overview")
 def overview(
-    admin: CurrentAdmin, accounts: AccountsDep, store: StoreDep, engine: EngineDep, settings: SettingsDep
+    admin: CurrentAdmin,
+    accounts: AccountsDep,
+    store: StoreDep,
+    engine: EngineDep,
+    settings: SettingsDep,
+    request: Request,
 ) -> views.Json:
     """Sums of everything, the health of the parts, and the limits that are set."""
+    backups = request.app.state.backups.state
     totals = store.totals(accounts.clock())
     return {
         "totals": {
@@ -45,7 +51,12 @@ def overview(
         },
         "health": {
             "engine": status(engine.health()),
-            "database": {"bytes": totals.database_bytes},
+            "database": {
+                "bytes": totals.database_bytes,
+                "integrity": "ok" if backups.whole else "damaged",
+                "last_backup": views.moment(backups.last_backup),
+                "backup_error": backups.error,
+            },
             "uptime_seconds": round(time.monotonic() - STARTED),
         },
         "limits": {name: getattr(settings, name) for name in LimitSettings.model_fields},

@@ -26,7 +26,7 @@ def metrics(
     """The figures of this process, for this machine, admins, and others with the token that was set."""
     check_metrics_reader(request, settings, is_admin=accounts.is_admin(visit))
     registry = CollectorRegistry()
-    registry.register(PlaygroundCollector(engine.health, dict(turns.tokens)))
+    registry.register(PlaygroundCollector(engine.health, dict(turns.tokens), request.app.state.backups.state))
     return Response(
         generate_latest(registry), media_type=CONTENT_TYPE_LATEST, headers={"cache-control": "no-store"}
     )

@@ -18,6 +18,7 @@ def test_users_are_counted_and_never_quoted(store: Store) -> None:
     guest = fill(store, "cookie", "walrus").user
     ada, _ = sign_in(store, "ada")
     today = datetime.now(UTC).date()
+    _, before = store.users_overview()
     for days, tokens in ((0, 5), (29, 7), (30, 1000)):
         store.add_usage(guest, (today - timedelta(days=days)).isoformat(), 1, tokens)
     newest, oldest = store.users_overview()
@@ -25,7 +26,7 @@ def test_users_are_counted_and_never_quoted(store: Store) -> None:
     assert (newest.role, newest.banned_at, newest.conversations) == (AccountRole.ADMIN, None, 0)
     assert (oldest.user_id, oldest.handle, oldest.display_name) == (guest, None, None)
     assert (oldest.role, oldest.conversations, oldest.messages) == (AccountRole.MEMBER, 2, 6)
-    assert (oldest.requests, oldest.tokens) == (2, 12)
+    assert (oldest.requests - before.requests, oldest.tokens - before.tokens) == (2, 12)
     assert "walrus" not in str(asdict(oldest))
 
 
