@@ -1,4 +1,4 @@
-"""F10: a server that is asked to stop while it answers many: replies end or are kept, and readers are told."""
+"""F10: a server that is asked to stop while it answers many: replies end or are kept, and readers know."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import httpx
 
 from playground.settings import Settings
 from tests.conftest import Scale
+from tests.faults.conftest import Tell
 from tests.faults.slow_app import SHORT_TEXT
 from tests.playground.scripted import Script
 from tests.playground.world import Event, ask, events, running, text_of
@@ -114,7 +115,7 @@ async def refused_as_restarting(browser: httpx.AsyncClient) -> bool:
 
 
 async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_restart(
-    tmp_path: Path, scale: Scale
+    tmp_path: Path, scale: Scale, tell: Tell
 ) -> None:
     count = scale(16, 50)
     drain_seconds = scale(8, int(Settings.model_fields["drain_seconds"].default))
@@ -132,7 +133,9 @@ async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_resta
         seen = {name: await reader for name, reader in readers.items()}
         code = await process.ended()
         took = time.monotonic() - began
-        print(f"\n{count} streams, drained and ended after {took:.1f} s")  # noqa: T201
+        tell(
+            f"SIGTERM with {count} streams, ended after {took:.1f} s: each finished or interrupted, with its text"
+        )
         assert code == -signal.SIGTERM
         for name, log in seen.items():
             status = "finished" if name in short else "interrupted"
