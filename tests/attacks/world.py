@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from playground.accounts.identity import PLAIN_NAME, new_token, token_hash
+from playground.accounts.identity import PLAIN_NAME, SECURE_NAME, new_token, token_hash
 from storage.account_records import AccountRole, Identity
 from tests.attacks.limits import UNLIMITED
 from tests.playground.scripted import Script
@@ -20,6 +20,7 @@ from tests.playground.world import TIMEOUT, World, running
 
 PROVIDER = "http://127.0.0.1:9"
 """Where nobody answers: these people have signed in before."""
+PEOPLE = (("admin", AccountRole.ADMIN), ("owner", AccountRole.MEMBER), ("other", AccountRole.MEMBER))
 WITH_SIGN_IN: dict[str, Any] = {"oauth_client_id": "playground", "openid_provider_url": PROVIDER}
 
 
@@ -45,19 +46,18 @@ class Cast:
 @asynccontextmanager
 async def make_app(folder: Path, script: Script | None = None, **settings: Any) -> AsyncIterator[Cast]:
     """Serve with sign-in configured and without limits, unless ``settings`` say otherwise."""
-    async with running(folder, script, **{**WITH_SIGN_IN, **UNLIMITED, **settings}) as world:
-        admin = signed_in(world, "admin", role=AccountRole.ADMIN)
-        owner, other = signed_in(world, "owner"), signed_in(world, "other")
-        made = await owner.post(
-            "/api/account/keys", json={"name": "A key", "scopes": ["conversations", "inference"]}
-        )
-        secret: str = made.json()["secret"]
-        cast = Cast(world, world.browser(), owner, other, admin, with_key(world, secret), secret)
-        try:
-            yield cast
-        finally:
-            for client in cast.everybody.values():
-                await client.aclose()
+    async with (
+        running(folder, script, **{**WITH_SIGN_IN, **UNLIMITED, **settings}) as world,
+        AsyncExitStack() as stack,
+    ):
+        admin, owner, other = [
+            await stack.enter_async_context(signed_in(world, name, role=role)) for name, role in PEOPLE
+        ]
+        guest = await stack.enter_async_context(world.browser())
+        body = {"name": "A key", "scopes": ["conversations", "inference"]}
+        secret: str = (await owner.post("/api/account/keys", json=body)).json()["secret"]
+        key = await stack.enter_async_context(with_key(world, secret))
+        yield Cast(world, guest, owner, other, admin, key, secret)
 
 
 def signed_in(world: World, name: str, role: AccountRole = AccountRole.MEMBER) -> httpx.AsyncClient:
@@ -76,7 +76,14 @@ def signed_in(world: World, name: str, role: AccountRole = AccountRole.MEMBER) -
 
 def with_cookie(world: World, token: str) -> httpx.AsyncClient:
     """A browser that has this cookie."""
-    return httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT, cookies={PLAIN_NAME: token})
+    return httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT, cookies={cookie_name(world): token})
+
+
+def cookie_name(world: World) -> str:
+    """What this application calls its cookie."""
+    settings = world.app.state.settings
+    secure = settings.on_space or (settings.public_url or "").startswith("https://")
+    return SECURE_NAME if secure else PLAIN_NAME
 
 
 def with_key(world: World, secret: str) -> httpx.AsyncClient:

@@ -1,0 +1,206 @@
+"""Signing in at a provider that answers rightly: what the guest had, who gets in, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from playground.accounts.secret_box import SecretBox
+from tests.attacks.flows import browser_of, error_of, ready, sign_in_settings
+from tests.attacks.own_provider import ACCESS_TOKEN, ADA, OwnProvider, own_provider
+from tests.attacks.world import cookie_name, rows
+from tests.playground.scripted import Script
+from tests.playground.world import World, ask, events, running, settled, text_of
+
+SPACE = {
+    "system": "spaces",
+    "space_id": "ada/playground",
+    "space_host": "ada-playground.hf.space,chat.example.org",
+}
+
+
+@asynccontextmanager
+async def stage(folder: Path, **values: Any) -> AsyncIterator[tuple[World, OwnProvider]]:
+    async with (
+        own_provider() as provider,
+        running(folder, **sign_in_settings(provider, **values)) as world,
+    ):
+        yield world, provider
+
+
+async def sign_in(browser: httpx.AsyncClient) -> str:
+    """Why there is no session; "" where there is one."""
+    return error_of(await (await ready(browser)).come_back())
+
+
+async def me(browser: httpx.AsyncClient) -> dict[str, Any]:
+    found: dict[str, Any] = (await browser.get("/api/bootstrap")).json()["me"]
+    return found
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_guests_reply_and_temporary_chat_go_on_for_the_account(tmp_path: Path, known: bool) -> None:
+    async with stage(tmp_path) as (world, _), browser_of(world) as browser:
+        if known:  # an account that is there already takes the guest's things over
+            async with browser_of(world) as earlier:
+                assert await sign_in(earlier) == ""
+        world.engine.script = script = Script(hold=asyncio.Event(), hold_at=4)
+        kept = await ask(browser, "Kept")
+        temporary = await ask(browser, "Temporary", temporary=True)
+        waiting = asyncio.create_task(events(browser, kept["generation"]["id"]))
+        await asyncio.sleep(0)
+        assert await sign_in(browser) == ""
+        assert script.hold is not None
+        script.hold.set()
+        for turn in (kept, temporary):
+            seen = await events(browser, turn["generation"]["id"])
+            assert seen[-1].data["status"] == "finished"
+            assert (await settled(browser, turn["generation"]["id"]))["generation"]["status"] == "finished"
+            shown = await browser.get(f"/api/conversations/{turn['conversation']['id']}")
+            assert [each["content"] for each in shown.json()["messages"]][-1] == "The answer is 42."
+        assert text_of(await waiting, 1) == "The answer is 42.", "and its reader goes on"
+        again = await ask(browser, "And now?", conversation_id=temporary["conversation"]["id"])
+        assert (await settled(browser, again["generation"]["id"]))["generation"]["status"] == "finished"
+
+
+async def test_the_session_is_kept_and_the_token_only_encrypted(tmp_path: Path) -> None:
+    async with stage(tmp_path) as (world, _), browser_of(world) as browser:
+        assert await sign_in(browser) == ""
+        account = (await browser.get("/api/account")).json()
+        assert account["account"]["handle"] == "ada"
+        assert [each["current"] for each in account["sessions"]] == [True]
+        assert ACCESS_TOKEN not in str(account)
+        flow = world.app.state.sign_in
+        stored = world.store.account_of(account["account"]["id"])
+        session = account["sessions"][0]["id"]
+        assert stored is not None
+        read = await asyncio.to_thread(flow.access_token, stored, session)
+        assert read == ACCESS_TOKEN
+        files = await asyncio.to_thread(lambda: [each.read_bytes() for each in tmp_path.iterdir()])
+        for secret in (ACCESS_TOKEN, browser.cookies["playground"]):
+            assert not [content for content in files if secret.encode() in content]
+        # another key makes the token unreadable, and nothing else
+        flow._opened = SecretBox(b"another key")
+        assert await asyncio.to_thread(flow.access_token, stored, session) is None
+        assert (await me(browser))["kind"] == "account"
+        async with browser_of(world) as later:
+            assert await sign_in(later) == ""
+        assert (await browser.post("/api/account/sign-out")).status_code == 204
+        assert await asyncio.to_thread(flow.access_token, stored, session) is None
+        assert rows(world, "sessions") == 1
+
+
+async def test_the_first_is_admin_and_the_second_is_not(tmp_path: Path) -> None:
+    async with stage(tmp_path) as (world, provider), browser_of(world) as one, browser_of(world) as two:
+        assert await sign_in(one) == ""
+        provider.person = {"sub": "eve", "preferred_username": "eve"}
+        assert await sign_in(two) == ""
+        assert ((await me(one))["role"], (await me(two))["role"]) == ("admin", "member")
+        assert (await me(two))["initials"] == "E"
+
+
+async def test_where_admins_are_named_the_first_is_none(tmp_path: Path) -> None:
+    async with (
+        stage(tmp_path, admin_users="ada") as (world, provider),
+        browser_of(world) as one,
+        browser_of(world) as two,
+    ):
+        provider.person = {"sub": "eve", "preferred_username": "eve"}
+        assert await sign_in(one) == ""
+        provider.person = dict(ADA)
+        assert await sign_in(two) == ""
+        assert ((await me(one))["role"], (await me(two))["role"]) == ("member", "admin")
+
+
+async def test_only_chosen_people_come_in(tmp_path: Path) -> None:
+    values = {"allowed_orgs": "makers", "allowed_users": "boss"}
+    async with stage(tmp_path, **values) as (world, provider), browser_of(world) as browser:
+        bootstrap = (await browser.get("/api/bootstrap")).json()
+        assert bootstrap["sign_in"]["required"] is True
+        assert (bootstrap["me"]["kind"], bootstrap["me"]["id"]) == ("guest", None)
+        assert await sign_in(browser) == "not_allowed"
+        assert (rows(world, "users"), rows(world, "sessions")) == (0, 0)
+        provider.person = {**ADA, "orgs": [{"preferred_username": "makers"}]}
+        assert await sign_in(browser) == ""
+        provider.person = {"sub": "9", "preferred_username": "boss"}
+        assert await sign_in(browser) == ""
+        assert (await me(browser))["handle"] == "boss"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/api/" + name) for name in ("conversations", "preferences", "model", "models", "status")),
+        *(
+            ("GET", "/api/" + name)
+            for name in ("account", "shares", "export", "search?q=a", "changes?after=0")
+        ),
+        ("POST", "/api/turns"),
+        ("POST", "/api/model"),
+    ],
+)
+async def test_a_stranger_gets_nothing_where_everybody_must_sign_in(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async with (
+        running(tmp_path, oauth_client_id="x", sign_in="required") as world,
+        browser_of(world) as browser,
+    ):
+        answer = await browser.request(method, path, json={"text": "Hello", "name": "demo"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "sign_in_required")
+        assert "set-cookie" not in answer.headers
+        assert (await browser.get("/api/bootstrap")).status_code == 200
+        assert (await browser.post("/api/account/sign-out")).status_code == 204
+        assert rows(world, "users") == 0
+
+
+async def test_a_banned_person_does_not_come_in(tmp_path: Path) -> None:
+    async with stage(tmp_path, admin_users="boss") as (world, _), browser_of(world) as browser:
+        assert await sign_in(browser) == ""
+        world.store.set_ban((await me(browser))["id"], world.app.state.accounts.clock())
+        assert await sign_in(browser) == "banned"
+        assert (await me(browser))["kind"] == "guest"
+
+
+async def test_without_sign_in_its_addresses_do_not_exist(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, browser_of(world) as browser:
+        for path in ("/oauth/login", "/oauth/callback?code=a&state=b", "/login/callback"):
+            assert (await browser.get(path)).status_code == 404
+        found = (await browser.get("/api/bootstrap")).json()["sign_in"]
+        assert (found["available"], found["required"]) == (False, False)
+        assert found["note"] == "Only this browser can see these conversations."
+
+
+async def test_on_a_space_the_way_back_is_the_registered_one(tmp_path: Path) -> None:
+    async with stage(tmp_path, **SPACE) as (world, _), browser_of(world) as browser:
+        host = {"host": "ada-playground.hf.space"}
+        answer = await browser.get("/oauth/login?next=/c/abc", headers=host)
+        asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        assert asked["redirect_uri"] == "https://ada-playground.hf.space/login/callback"
+        (cookie,) = answer.headers.get_list("set-cookie")
+        assert cookie.startswith("__Secure-playground-sign-in=")
+        assert cookie.endswith("; Path=/login; Max-Age=600; HttpOnly; SameSite=Lax; Secure")
+        # whoever came under another name goes on under the one that the provider knows, once
+        away = await browser.get("/oauth/login?next=/c/abc", headers={"host": "chat.example.org"})
+        to = away.headers["location"]
+        assert to == "https://ada-playground.hf.space/oauth/login?next=%2Fc%2Fabc&here=1"
+        assert "set-cookie" not in away.headers
+        behind = await browser.get("/oauth/login?here=1", headers={"host": "inner:7860"})
+        assert behind.headers["location"].startswith(world.app.state.settings.openid_provider_url)
+
+
+async def test_an_account_has_the_cookie_of_its_place(tmp_path: Path) -> None:
+    async with stage(tmp_path, public_url="https://playground.example.org") as (world, _):
+        assert cookie_name(world) == "__Host-playground"
+        async with browser_of(world) as browser:
+            answer = await browser.get("/oauth/login", headers={"host": "playground.example.org"})
+            asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+            assert asked["redirect_uri"] == "https://playground.example.org/oauth/callback"
+            assert "Secure" in answer.headers["set-cookie"]
