@@ -33,6 +33,8 @@ def attachment(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._ +-]+", "", plain).strip(" -.") or UNNAMED
     if "." in name and "." not in plain:
         plain = f"{UNNAMED}{name[name.rindex('.') :]}"
+    elif RESERVED.match(plain.partition(".")[0].strip()):
+        plain = f"{UNNAMED}-{plain}"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
