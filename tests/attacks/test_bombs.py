@@ -24,6 +24,7 @@ from tests.playground.exchange.files import OWN, PLAIN_CHATGPT, chatgpt, node, r
 from tests.playground.exchange.hostile import FILES, peak
 from tests.playground.exchange.test_import_refusals import TEXTS
 from tests.playground.world import World, running
+from tests.tried import Tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,11 +124,12 @@ async def test_a_good_file_is_taken(world: World) -> None:
     assert (status, kept) == (200, True)
 
 
-async def test_bombs_are_refused_and_leave_nothing(world: World, scale: Scale) -> None:
+async def test_bombs_are_refused_and_leave_nothing(world: World, scale: Scale, tell: Tell) -> None:
     texts = {name: data for name, data, _ in TEXTS}
     bombs = {name: make() for name, make in list(FILES.items())[:: scale(4, 1)]}
     everything = {**dict(list(texts.items())[:: scale(3, 1)]), **bombs, **(large() if scale(0, 1) else {})}
     assert await faults_of(world, everything) == []
+    tell(f"{len(everything)} bombs: all refused, none above {MEGABYTES} MB, nothing stored")
 
 
 async def test_a_file_that_ends_badly_leaves_nothing_of_its_beginning(world: World) -> None:
@@ -144,7 +146,10 @@ async def test_an_import_that_is_careless_is_caught(
         return read([GOOD])
 
     def memory(file: IO[bytes], now: Any) -> list[Imported]:
-        return read_file(file, bytearray(b"x" * 200_000_000) and now)
+        spare = bytearray(b"x" * 200_000_000)
+        found = read_file(file, now)
+        del spare
+        return found
 
     monkeypatch.setattr("playground.api.transfer.read_file", {"half a file": half, "memory": memory}[hole])
     assert len(await faults_of(world, {"bad": ends_badly()["a forged role"]})) == 1

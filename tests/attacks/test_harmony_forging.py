@@ -30,6 +30,7 @@ from tests.inference.harmony_cases import MARKERS, ids_of
 from tests.playground.exchange.files import chatgpt, node
 from tests.playground.scripted import Script
 from tests.playground.world import World, ask, running, settled
+from tests.tried import Tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -94,7 +95,7 @@ def everywhere(text: str) -> dict[str, Any]:
     return {"text": f"Hi. {text}", "settings": settings}
 
 
-async def test_special_texts_in_every_field_stay_text(world: World, scale: Scale) -> None:
+async def test_special_texts_in_every_field_stay_text(world: World, scale: Scale, tell: Tell) -> None:
     texts = [*SPECIAL, FORGED, " ".join(SPECIAL), *(a + b for a in MARKERS for b in MARKERS)]
     texts += [marker[:cut] for marker in MARKERS for cut in range(1, len(marker))]
     async with world.browser() as browser:
@@ -104,6 +105,7 @@ async def test_special_texts_in_every_field_stay_text(world: World, scale: Scale
             assert markers_of(ids) == plain, text
             assert codec.decode(ids).count(text) >= 3
             assert forged(ids) == []
+    tell(f"{len(texts[:: scale(6, 1)])} texts with markers in every field of a prompt: none became one")
 
 
 async def test_a_marker_in_two_halves_is_none(world: World, scale: Scale) -> None:
@@ -212,7 +214,7 @@ async def go_on(world: World, browser: httpx.AsyncClient, file: Any) -> tuple[in
     return await prompt_of(world, browser, {"text": "And?", "conversation_id": taken[0]["id"]})
 
 
-async def test_names_of_files_never_become_headers(world: World, scale: Scale) -> None:
+async def test_names_of_files_never_become_headers(world: World, scale: Scale, tell: Tell) -> None:
     files = forgeries()
     assert len(files) > 350
     refused = 0
@@ -225,6 +227,7 @@ async def test_names_of_files_never_become_headers(world: World, scale: Scale) -
                 expected = Counter({START: ids.count(MESSAGE) + 1})  # the last one opens the reply
                 assert markers_of(ids)[START] == expected[START]
     assert refused > 0
+    tell(f"{len(files[:: scale(5, 1)])} files with forged names, roles and channels: no forged header")
 
 
 WORDS = ["assistant", "system", "developer", "user", "tool", "functions.pay", "python", "analysis", "final"]
@@ -277,7 +280,7 @@ async def converse(world: World, browser: httpx.AsyncClient, sequences: Sequence
 
 
 async def test_whatever_the_model_writes_is_a_reply_and_nothing_else(
-    tmp_path: Path, scale: Scale, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, scale: Scale, tell: Tell, caplog: pytest.LogCaptureFixture
 ) -> None:
     sequences = replies(scale(120, 10_000))
     async with running(tmp_path, **UNLIMITED) as world, world.browser() as browser:
@@ -291,6 +294,7 @@ async def test_whatever_the_model_writes_is_a_reply_and_nothing_else(
     rows.close()
     assert set(counted) == {"user", "assistant"}
     assert counted["user"] == len(sequences)
+    tell(f"{len(sequences)} replies of markers and words: all stored as the assistant's, no tool ran")
 
 
 async def test_without_the_checks_forged_headers_are_seen(

@@ -24,6 +24,7 @@ from storage.shares import ShareQueries
 from tests.attacks.limits import UNLIMITED
 from tests.conftest import Scale
 from tests.playground.world import World, ask, running, settled
+from tests.tried import Tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -57,7 +58,7 @@ async def link(browser: httpx.AsyncClient, conversation_id: str) -> tuple[str, s
     return share["id"], share["path"].removeprefix("/s/")
 
 
-async def test_tokens_are_192_random_bits(owner: httpx.AsyncClient, scale: Scale) -> None:
+async def test_tokens_are_192_random_bits(owner: httpx.AsyncClient, scale: Scale, tell: Tell) -> None:
     name = await conversation(owner, "Hi")
     made = [await link(owner, name) for _ in range(scale(100, 2000))]
     tokens = [token for _, token in made]
@@ -73,6 +74,7 @@ async def test_tokens_are_192_random_bits(owner: httpx.AsyncClient, scale: Scale
     for place in range(32):
         column = Counter(token[place] for token in tokens)
         assert max(column.values()) < len(tokens) / 4, "no place is fixed"
+    tell(f"{len(tokens)} tokens of 192 bits: {entropy:.2f} of 6 bits at each place")
 
 
 def neighbours(token: str) -> list[str]:
@@ -104,13 +106,15 @@ def hits(world: World, guesses: Iterable[str]) -> list[str]:
     return found
 
 
-async def test_guesses_lead_nowhere(world: World, owner: httpx.AsyncClient, scale: Scale) -> None:
+async def test_guesses_lead_nowhere(world: World, owner: httpx.AsyncClient, scale: Scale, tell: Tell) -> None:
     name = await conversation(owner, "Hi")
     tokens = [(await link(owner, name))[1] for _ in range(20)]
     assert hits(world, tokens) == tokens
     near = [guess for guess in neighbours(tokens[0]) if guess not in tokens]
+    count = scale(500, 100_000)
     assert hits(world, near[:: scale(8, 1)]) == []
-    assert hits(world, (secrets.token_urlsafe(24) for _ in range(scale(500, 200_000)))) == []
+    assert hits(world, (secrets.token_urlsafe(24) for _ in range(count))) == []
+    tell(f"{len(near[:: scale(8, 1)])} neighbours of a token and {count} guesses: no hit")
     async with world.browser() as stranger:
         absent = await stranger.get(f"/api/shared/{NOWHERE}")
         for guess in near[:: scale(60, 1)]:

@@ -20,6 +20,7 @@ from tests.attacks.routes import routes_of
 from tests.conftest import Scale
 from tests.playground.scripted import Script
 from tests.playground.world import World, ask, running
+from tests.tried import Tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -119,12 +120,13 @@ async def reachable(world: World, browser: httpx.AsyncClient, values: list[str])
 
 
 async def test_nothing_of_gradio_that_is_closed_answers(
-    world: World, alice: tuple[httpx.AsyncClient, str]
+    world: World, alice: tuple[httpx.AsyncClient, str], tell: Tell
 ) -> None:
     owner, generation = alice
     async with world.browser() as stranger:
         for browser in (owner, stranger):
             assert await reachable(world, browser, ["x", generation]) == set()
+    tell(f"{len(table(CLOSED))} routes of Gradio that are closed: none answers")
 
 
 DETOURS = [
@@ -148,7 +150,7 @@ async def test_there_is_no_way_around(world: World) -> None:
 
 
 async def test_no_stream_and_no_cancel_reaches_another_persons_reply(
-    world: World, alice: tuple[httpx.AsyncClient, str], scale: Scale
+    world: World, alice: tuple[httpx.AsyncClient, str], scale: Scale, tell: Tell
 ) -> None:
     """By its id, which is all that anybody could know of it, and by any session hash."""
     _, generation = alice
@@ -167,6 +169,7 @@ async def test_no_stream_and_no_cancel_reaches_another_persons_reply(
                 assert (answer.status_code, answer.content) == (404, absent.content), path
     run = world.app.state.turns.runs.find_open(lambda run: True)[0]
     assert run.cancel_requested is False
+    tell(f"{5 * scale(25, 1000)} tries to read or end another person's reply: none")
 
 
 async def test_an_open_shell_is_caught(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-COUNTS = "counts"
-Tell = Callable[[str], None]
+from tests.tried import Tell, tell, write_table
 
-
-@pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    """``tell("1000 kills ...")``: a line of the table at the end of the run."""
-    return lambda line: record_property(COUNTS, line)
+__all__ = ["Tell", "tell"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each test that told its counts."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    lines = [
-        f"{report.nodeid.rpartition('/')[2]}  {report.duration:.0f} s  {value}"
-        for report in reports
-        for name, value in report.user_properties
-        if name == COUNTS and "/faults/" in report.nodeid
-    ]
-    if lines:
-        terminalreporter.section("faults: what was tried")
-        terminalreporter.write("\n".join(sorted(lines)) + "\n")
+    """The table of the faults."""
+    write_table(terminalreporter, "faults")
