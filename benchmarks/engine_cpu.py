@@ -31,10 +31,10 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM
 
+from benchmarks.replies import all_at_once
 from benchmarks.serve_peer import Figures, Peer, write_tokenizer
 from inference.demonstration import pack
 from inference.engine import EngineConfig, LocalEngine
-from inference.types import GenerationRequest, SamplingParams, TokensFinished
 from inference.worker.messages import CpuDtype
 
 TARGETS = {1: 1.5, 8: 2.0, 32: 2.0}  # by the number of streams
@@ -88,19 +88,8 @@ def output_matrix(folder: Path) -> tuple[list[int], int]:
 
 async def ours(engine: LocalEngine, prompts: list[tuple[int, ...]], tokens: int) -> Figures:
     """All replies at once by the engine."""
-
-    async def one(number: int, ids: tuple[int, ...]) -> TokensFinished:
-        params = SamplingParams(temperature=0, max_tokens=tokens)
-        async for event in engine.submit(GenerationRequest(f"r{number}", ids, params)):
-            if isinstance(event, TokensFinished):
-                return event
-        raise RuntimeError("the engine ended a reply without its last event")
-
-    began = time.perf_counter()
-    ends = await asyncio.gather(*(one(number, ids) for number, ids in enumerate(prompts)))
-    seconds = time.perf_counter() - began
-    ttft = statistics.median(end.timings.ttft for end in ends)
-    return Figures(ttft, sum(end.usage.completion for end in ends) / seconds)
+    firsts, speed = await all_at_once(engine, prompts, tokens)
+    return Figures(statistics.median(firsts), speed)
 
 
 def read_bandwidth() -> float:

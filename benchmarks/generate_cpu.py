@@ -23,9 +23,9 @@ import typer
 from transformers import GptOssForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
+from benchmarks.replies import all_at_once
 from inference.demonstration import pack
 from inference.engine import EngineConfig, LocalEngine
-from inference.types import GenerationRequest, SamplingParams, TokensFinished
 
 AT_ONCE = 8
 NETWORK: Any = GptOssForCausalLM  # transformers is only partly annotated
@@ -77,18 +77,8 @@ def plain(network: Any, prompts: Prompts, tokens: int) -> Figures:
 
 async def ours(engine: LocalEngine, prompts: Prompts, tokens: int) -> Figures:
     """All replies at once by the engine."""
-
-    async def one(number: int, ids: tuple[int, ...]) -> TokensFinished:
-        params = SamplingParams(temperature=0, max_tokens=tokens)
-        async for event in engine.submit(GenerationRequest(f"r{number}", ids, params)):
-            if isinstance(event, TokensFinished):
-                return event
-        raise RuntimeError("the engine ended a reply without its last event")
-
-    began = time.perf_counter()
-    ends = await asyncio.gather(*(one(number, ids) for number, ids in enumerate(prompts)))
-    seconds = time.perf_counter() - began
-    return Figures(min(end.timings.ttft for end in ends), sum(end.usage.completion for end in ends) / seconds)
+    firsts, speed = await all_at_once(engine, prompts, tokens)
+    return Figures(min(firsts), speed)
 
 
 async def measure(folder: Path, tokens: int, length: int, rounds: int, threads: int) -> None:
