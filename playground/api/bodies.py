@@ -51,18 +51,24 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class SettingsBody(Body):
-    """ChatSettings, or a change of them: what is left out stays as it is, null resets it."""
+class SettingsFields(Body):
+    """How replies are made, as bodies and files (``playground.exchange.document``) have it."""
 
     instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
     model_identity: Annotated[StrictStr, Field(max_length=IDENTITY_CHARS)] | None = None
-    effort: Effort | None = None
+    effort: ReasoningEffort | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_tokens: MaxTokens | None = None
     seed: Seed | None = None
     show_reasoning: StrictBool | None = None
     when_full: WhenFull | None = None
+
+
+class SettingsBody(SettingsFields):
+    """ChatSettings, or a change of them: what is left out stays as it is, null resets it."""
+
+    effort: Effort | None = None
 
     def change(self) -> dict[str, Any]:
         """The given fields as ``ChatSettings`` holds them: blank texts are not set.

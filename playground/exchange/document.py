@@ -14,15 +14,22 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
-    StrictFloat,
     StrictInt,
     StrictStr,
 )
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
-from playground.api.bodies import IDENTITY_CHARS, INSTRUCTIONS_CHARS, LARGEST_INTEGER, TITLE_CHARS
+from playground.api.bodies import (
+    TITLE_CHARS,
+    MaxTokens,
+    Number,
+    Seed,
+    SettingsFields,
+    Temperature,
+    TopP,
+)
 from playground.exchange.import_draft import MODEL_CHARS, TEXT_CHARS
-from storage.records import GenerationStatus, ReplyMode, WhenFull
+from storage.records import GenerationStatus, ReplyMode
 
 FORMAT: Literal["gpt-oss-playground"] = "gpt-oss-playground"
 VERSION: Literal[1] = 1
@@ -31,12 +38,7 @@ ERROR_CHARS = 2_000
 Key = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Name = Annotated[StrictStr, Field(max_length=MODEL_CHARS)]
 Count = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
-Number = StrictFloat | StrictInt
 Seconds = Annotated[Number, Field(ge=0, le=1e9)]
-Temperature = Annotated[Number, Field(ge=0, le=2)]
-TopP = Annotated[Number, Field(gt=0, le=1)]
-Seed = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
-MaxTokens = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Time = Annotated[AwareDatetime, Field(ge=datetime.fromisoformat("1970-01-01T00:00:00+00:00"))]
 
 
@@ -46,18 +48,8 @@ class Item(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class SettingsItem(Item):
+class SettingsItem(SettingsFields):
     """How replies are made; what is absent was not set for the conversation."""
-
-    instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
-    model_identity: Annotated[StrictStr, Field(max_length=IDENTITY_CHARS)] | None = None
-    effort: ReasoningEffort | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    max_tokens: MaxTokens | None = None
-    seed: Seed | None = None
-    show_reasoning: StrictBool | None = None
-    when_full: WhenFull | None = None
 
 
 class MessageItem(Item):
