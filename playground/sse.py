@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.concurrency import run_in_threadpool
 
 from playground.runs import Run
 
 PING_SECONDS = 15.0
+ASK_SECONDS = 5.0
 PIECE_BYTES = 32 * 1024
 """So much is written at once: what a reader has not taken yet waits in the log, which all readers share."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -25,9 +28,18 @@ def encode(number: int, event: str, data: Any) -> bytes:
     return format_sse_event(data_str=text.encode("utf-8", "replace").decode(), event=event, id=str(number))
 
 
-async def follow(run: Run, after: int) -> AsyncIterator[bytes]:
-    """The run's events after number ``after``, several due ones at once, and a comment in quiet times."""
+async def follow(run: Run, after: int, may_read: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """The run's events after number ``after``, several due ones at once, and a comment in quiet times.
+
+    ``may_read`` is asked every few seconds, on a thread: a stream ends with the session that it began in.
+    """
+    clock = asyncio.get_running_loop().time
+    asked = clock()
     async for events in run.follow(after, PING_SECONDS):
+        if clock() - asked >= ASK_SECONDS:
+            if not await run_in_threadpool(may_read):
+                return
+            asked = clock()
         piece = b"" if events else KEEPALIVE_COMMENT
         for event in events:
             piece += encode(*event)

@@ -84,6 +84,19 @@ class Accounts:
                 token = visit.give = self.issued.new()
         return Actor(self.store.user_for_identity(token_hash(token)).id, "guest")
 
+    def still_stands_for(self, visit: Visit, user_id: str) -> bool:
+        """Whether a visit that goes on for long is still this user's. Makes nobody a guest."""
+        try:
+            actor = self._by_key(visit.keys) if visit.keys else self._by_session(visit.token)
+        except PlaygroundError:
+            return False
+        if actor is not None:
+            return actor.user_id == user_id
+        token = None if self.settings.sign_in_required else visit.give or visit.token
+        if token is None or not self.store.has_guest(token_hash(token)):
+            return False
+        return self.store.user_for_identity(token_hash(token)).id == user_id
+
     def is_admin(self, visit: Visit) -> bool:
         """Whether an admin asks, in a browser. Makes nobody a guest."""
         actor = None if visit.keys else self._by_session(visit.token)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from playground import sse, views
-from playground.accounts.actor import CurrentOwner
+from playground.accounts.actor import AccountsDep, CurrentOwner, VisitDep
 from playground.api.dependencies import CodecDep, NamedStore, TurnsDep
 from storage.store import Store
 
@@ -47,6 +47,8 @@ async def follow_generation(
     store: NamedStore,
     turns: TurnsDep,
     after: LastSeen,
+    accounts: AccountsDep,
+    visit: VisitDep,
 ) -> Response:
     """Server-sent events; 204 tells a reader that has all of them not to come back."""
     run = turns.runs.get(owner, generation_id)
@@ -57,7 +59,7 @@ async def follow_generation(
         after = 0
     if run.finished and after == run.last_number:
         return Response(status_code=204)
-    return sse.response(sse.follow(run, after))
+    return sse.response(sse.follow(run, after, lambda: accounts.still_stands_for(visit, run.owner_id)))
 
 
 @router.post("/{generation_id}/cancel")

@@ -76,7 +76,10 @@ def signed_in(world: World, name: str, role: AccountRole = AccountRole.MEMBER) -
 
 def with_cookie(world: World, token: str) -> httpx.AsyncClient:
     """A browser that has this cookie."""
-    return httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT, cookies={cookie_name(world): token})
+    client = httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT)
+    # As if the server had set it: one that it sets later takes its place.
+    client.cookies.set(cookie_name(world), token, domain="127.0.0.1", path="/")
+    return client
 
 
 def cookie_name(world: World) -> str:
