@@ -1,5 +1,6 @@
 # make run   set up what is needed and start the playground
 # make test  set up what is needed and run every check
+# make attack, make faults   try all attacks and faults of docs/security.md with their full counts (hours)
 # make lock  pin the newest allowed versions of all requirements
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lock clean
+.PHONY: run test attack faults lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run-ready
@@ -15,6 +16,12 @@ run: $(VENV)/.run-ready
 
 test: $(VENV)/.test-ready
 	@sh tests/run.sh $(BIN)
+
+attack: $(VENV)/.test-ready
+	@$(BIN)/python -m pytest tests/attacks --full -q
+
+faults: $(VENV)/.test-ready
+	@$(BIN)/python -m pytest tests/faults --full -q
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
