@@ -25,7 +25,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Path) -> None:
     with provider(sub="ada", name="Ada <b>Lovelace</b>") as issuer:
-        client = {
+        client: dict[str, Any] = {
             "oauth_client_id": "playground",
             "oauth_client_secret": "any",
             "openid_provider_url": issuer,
