@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from inference.types import Channel, Message, Role
+from storage.column_types import unpack_ids
 from storage.drafts import ConversationDraft, GenerationDraft, MessageNode
-from storage.errors import NotFound
-from storage.records import ChatSettings, GenerationStatus, MessageDraft
+from storage.records import ChatSettings, MessageDraft
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish, identity
 
@@ -233,8 +233,7 @@ def problems(path: Path, expected: Expected) -> list[str]:
     store = Store.open(path)
     try:
         owner = store.user_for_identity(identity("owner")).id
-        found = _conversations(store, owner, expected) + _replies(store, owner, expected)
-        found += _rows(path, expected)
+        found = _conversations(store, owner, expected) + _replies(path, expected) + _rows(path, expected)
     finally:
         store.close()
     return found + unsound(path)
@@ -247,46 +246,51 @@ def _in_flight(expected: Expected, talk: str) -> bool:
 
 
 def _conversations(store: Store, owner: str, expected: Expected) -> list[str]:
-    """Those that are lost, or back again, and imports by half."""
+    """Those that are lost, or back again; the one that was changed last is read as the page reads it."""
     found = []
     there = set(store.conversation_ids(owner))
     for talk, alive in expected.alive.items():
         if not _in_flight(expected, talk) and (talk in there) is not alive:
             found.append(f"conversation {talk} is {'lost' if alive else 'back'}")
-    for talk, title in expected.imports.items():
-        if talk in there:
-            record, rows = store.get_conversation(owner, talk), store.path(owner, talk)
-            if record.title != title or len(rows) < IMPORTED:
-                found.append(f"import {talk} has {len(rows)} messages")
+    for talk in [talk for talk in expected.alive if talk in there][-1:]:
+        shown = [row.content for row in store.path(owner, talk)]
+        asked = [text for where, text in expected.questions.values() if where == talk]
+        if not set(asked) <= set(shown):
+            found.append(f"conversation {talk} shows {len(shown)} messages")
     return found
 
 
-def _replies(store: Store, owner: str, expected: Expected) -> list[str]:
-    """Questions and replies that are lost or shorter than what was acknowledged."""
-    found = []
+def _replies(path: Path, expected: Expected) -> list[str]:
+    """Replies that are lost, or have another text or end than what was acknowledged."""
+    with closing(sqlite3.connect(path)) as connection:
+        statuses = dict(connection.execute("SELECT id, status FROM generations"))
+        texts: dict[str, list[str]] = {}
+        tokens: dict[str, tuple[int, ...]] = {}
+        for name, content in connection.execute(
+            "SELECT generation_id, content FROM messages WHERE role <> 'user' ORDER BY sequence"
+        ):
+            texts.setdefault(name, []).append(content)
+        for name, ids in connection.execute(
+            "SELECT generation_id, ids FROM output_tokens ORDER BY generation_id, start"
+        ):
+            tokens[name] = tokens.get(name, ()) + unpack_ids(ids)
+    found, tried = [], expected.tried or {}
     for generation, (talk, _) in expected.questions.items():
         if _in_flight(expected, talk) or not expected.alive[talk]:
             continue
-        try:
-            record = store.get_generation(owner, generation)
-        except NotFound:
-            found.append(f"reply {generation} is lost")
-            continue
         fact = expected.replies.get(generation, {"texts": [], "tokens": 0})
-        tried = expected.tried or {}
-        ending = tried.get("op") == "finish" and tried.get("generation") == generation
-        wanted = {GenerationStatus.FINISHED} if generation in expected.finished else set()
-        if not wanted:
-            wanted = {GenerationStatus.INTERRUPTED} | ({GenerationStatus.FINISHED} if ending else set())
-        if record.status not in wanted:
-            found.append(f"reply {generation} is {record.status}")
-        texts = [row.content for row in store.generation_messages(owner, generation)]
-        tokens = store.generation_tokens(owner, generation).output_ids
         allowed = [(fact["texts"], fact["tokens"])]
+        wanted = {"finished"} if generation in expected.finished else {"interrupted"}
         if tried.get("op") in ("save", "finish") and tried.get("generation") == generation:
             allowed.append((tried["texts"], tried["tokens"]))
-        if not any(texts == some and tokens == tuple(range(count)) for some, count in allowed):
-            found.append(f"reply {generation} has {len(texts)} messages and {len(tokens)} tokens")
+            wanted |= {"finished"} if tried["op"] == "finish" else set()
+        if generation not in statuses:
+            found.append(f"reply {generation} is lost")
+        elif statuses[generation] not in wanted:
+            found.append(f"reply {generation} is {statuses[generation]}")
+        there = (texts.get(generation, []), tokens.get(generation, ()))
+        if not any(there == (some, tuple(range(count))) for some, count in allowed):
+            found.append(f"reply {generation} has {len(there[0])} messages and {len(there[1])} tokens")
     return found
 
 
