@@ -32,6 +32,7 @@ from tests.attacks.fuzz_cases import (
 from tests.attacks.routes import routes_of
 from tests.conftest import Scale
 from tests.playground.world import TIMEOUT, World
+from tests.tried import Tell
 
 SEED = 20_261_121
 BATCH = 5
@@ -189,13 +190,13 @@ def _kind(headers: Any) -> str:
     return str(value[0] if isinstance(value, list) else value).partition(";")[0]
 
 
-def test_no_request_is_an_error_of_the_server(tmp_path: Path, scale: Scale) -> None:
+def test_no_request_is_an_error_of_the_server(tmp_path: Path, scale: Scale, tell: Tell) -> None:
     with fuzzed(tmp_path) as on:
         as_described(on, scale(300, 15_000))
         as_nobody_would(on, scale(1_100, 33_000))
         over_the_wire(on, scale(100, 2_000))
         assert on.session.get(on.world.url + "/healthz", timeout=TIMEOUT).json()["status"] == "ok"
-        print(f"\n{on.statuses.total()} requests: {dict(sorted(on.statuses.items()))}")  # noqa: T201
+        tell(f"{on.statuses.total()} requests by their answers: {dict(sorted(on.statuses.items()))}")
         assert on.statuses.total() >= scale(1_400, 48_000)
         assert {200, 400, 404} <= set(on.statuses)
 

@@ -18,6 +18,7 @@ from tests.attacks.own_provider import OwnProvider, own_provider
 from tests.attacks.world import Cast, make_app, signed_in, with_key
 from tests.conftest import Scale
 from tests.playground.world import World, running
+from tests.tried import Tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -127,7 +128,7 @@ ENDS: dict[str, End] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_a_copied_cookie_ends_with_its_session(cast: Cast, end: str, scale: Scale) -> None:
+async def test_a_copied_cookie_ends_with_its_session(cast: Cast, end: str, scale: Scale, tell: Tell) -> None:
     for _ in range(scale(2, 200)):
         async with signed_in(cast.world, "victim") as browser:
             token = browser.cookies[NAME]
@@ -136,6 +137,7 @@ async def test_a_copied_cookie_ends_with_its_session(cast: Cast, end: str, scale
             assert await kind(cast.world, token) == ("guest", True)
             # nor does it stand for the guest that its bearer became
             assert await kind(cast.world, token) == ("guest", True)
+    tell(f"{scale(2, 200)} copies of a cookie after {end}: strangers")
 
 
 async def test_an_ended_cookie_is_refused_where_everybody_must_sign_in(

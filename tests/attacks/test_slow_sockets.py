@@ -27,6 +27,7 @@ from tests.attacks.slow_holders import (
 from tests.conftest import Scale
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, ask, events, running
+from tests.tried import Tell
 
 QUICK = ConnectionLimits(header_seconds=0.6, idle_seconds=2.0, write_seconds=0.8, linger_seconds=0.4)
 QUICK_BODY_SECONDS = 0.6
@@ -94,7 +95,9 @@ async def until_closed(held: dict[str, list[socket.socket]]) -> dict[str, float]
     return took
 
 
-async def test_holders_are_closed_and_nobody_else_waits_for_that(tmp_path: Path, scale: Scale) -> None:
+async def test_holders_are_closed_and_nobody_else_waits_for_that(
+    tmp_path: Path, scale: Scale, tell: Tell
+) -> None:
     count = scale(200, 2000)
     full = count == scale(0, count)
     limits = None if full else QUICK
@@ -114,7 +117,7 @@ async def test_holders_are_closed_and_nobody_else_waits_for_that(tmp_path: Path,
                     turn = await ask(honest)
                     assert (await events(honest, turn["generation"]["id"]))[-1].data["status"] == "finished"
                 took = await until_closed(held)
-            print(f"\n{count} holders, seconds until the last of each kind was closed: {took}")  # noqa: T201
+            tell(f"{count} holders, seconds until the last of each kind was closed: {took}")
         await until(lambda: world.guard.count <= before)
         assert (await honest.get("/healthz")).status_code == 200
 
