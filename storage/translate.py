@@ -69,6 +69,8 @@ def plain_errors(folder: Path) -> Iterator[None]:
         raise
     except UnicodeEncodeError:
         raise InvalidText from None  # the original carries the text: it must not reach a log
+    except UnicodeDecodeError:
+        raise DatabaseCorrupt from None  # a name in the file, or SQLite's own word about it, is no text
     except OverflowError as error:
         raise InvalidValue from error
     except PoolTimeout as error:
