@@ -162,12 +162,10 @@ def killed_at_change(plan: Plan) -> list[Fact]:
     return told
 
 
-def killed_after(plan: Plan, seconds: float, from_start: bool) -> list[Fact]:
-    """All that a process told which is killed so long after its start, or after the store was open."""
+def killed_after(plan: Plan, facts: int, seconds: float) -> list[Fact]:
+    """All that a process told which is killed so long after it told so many facts (0: after its start)."""
     child = _Child(_work, plan)
-    told = []
-    if not from_start:
-        told += [child.next_fact(PATIENCE)]
+    told = [child.next_fact(PATIENCE) for _ in range(facts)]
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         told += [child.next_fact(left)]

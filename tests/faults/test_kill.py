@@ -21,7 +21,9 @@ SEED = 20_260_101
 CHAIN = 25
 """So many processes die over the same database, one after the other; then comes a fresh one."""
 MOST_CHANGES = 1500
-LONGEST_SECONDS = 0.3
+MOST_FACTS = 60
+LONGEST_SECONDS = 0.1
+"""A death by the clock comes so long after so many facts, or after the start."""
 PLANTED = 8
 
 
@@ -33,8 +35,8 @@ def died_at_a_change(path: Path, seed: int) -> list[Fact]:
 def died_by_the_clock(path: Path, seed: int) -> list[Fact]:
     """Killed at any time, a fifth of them while they open the store."""
     chance = random.Random(seed)
-    seconds, from_start = chance.random() * LONGEST_SECONDS, chance.random() < 0.2
-    return killed_after(Plan(path, seed), seconds, from_start)
+    facts = 0 if chance.random() < 0.2 else chance.randrange(1, MOST_FACTS)
+    return killed_after(Plan(path, seed), facts, chance.random() * LONGEST_SECONDS)
 
 
 def died_in_haste(path: Path, seed: int) -> list[Fact]:
