@@ -28,8 +28,8 @@ from inference.worker.messages import Command, Events, Limits, Report, State, Su
 
 logger = logging.getLogger(__name__)
 
-SHARE = 6
-"""How many places one user may hold for each that is still free: six in seven, and never all."""
+SHARE = 3
+"""How many places one user may hold for each that is still free: three in four, and never all."""
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 

@@ -336,15 +336,15 @@ class Scheduler:
         return sum(user not in self._held for user in self._queues)
 
     def _share_slots(self, draft: _Draft) -> None:
-        """Let one sequence of the user with the most step back for somebody who has none."""
-        if self._slots or self._steady or not self._without_slots():
-            return
-        most = max(self._held.values())
-        if most == 1:
-            return
-        for sequence in reversed(self._running):
-            if self._held[sequence.request.user_key] == most and not _protected(sequence):
-                self._preempt(draft, sequence)
+        """Let sequences of those with the most step back, one for each user who has none."""
+        wanted = 0 if self._slots or self._steady else self._without_slots()
+        while wanted and (most := max(self._held.values())) > 1:
+            wanted -= 1
+            for sequence in reversed(self._running):
+                if self._held[sequence.request.user_key] == most and not _protected(sequence):
+                    self._preempt(draft, sequence)
+                    break
+            else:
                 return
 
     # --- coming and going ------------------------------------------------------------------------

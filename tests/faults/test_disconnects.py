@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.attacks.limits import UNLIMITED
 from tests.conftest import Scale
 from tests.faults.conftest import Tell

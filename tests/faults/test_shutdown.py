@@ -134,7 +134,7 @@ async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_resta
         code = await process.ended()
         took = time.monotonic() - began
         tell(
-            f"SIGTERM with {count} streams, ended after {took:.1f} s: each finished or interrupted, with its text"
+            f"SIGTERM with {count} streams, over after {took:.1f} s: all finished or interrupted, text saved"
         )
         assert code == -signal.SIGTERM
         for name, log in seen.items():

@@ -39,7 +39,7 @@ from tests.inference.engines import (
 @pytest.fixture(scope="module")
 def lasting_engine() -> Iterator[LocalEngine]:
     """A worker in its own process takes seconds to start, so the tests of this file share one."""
-    with lasting(plain_checkpoint(), max_running=4, queue_limit=30, isolation="process") as engine:
+    with lasting(plain_checkpoint(), max_running=4, queue_limit=40, isolation="process") as engine:
         yield engine
 
 
@@ -50,7 +50,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[LocalEngine]:
         yield engine
         await idle(engine)
         return
-    async with running(plain_checkpoint(), max_running=4, queue_limit=30, isolation="thread") as engine:
+    async with running(plain_checkpoint(), max_running=4, queue_limit=40, isolation="thread") as engine:
         yield engine
 
 
