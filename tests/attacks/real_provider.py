@@ -8,7 +8,8 @@ import re
 import shutil
 import socket
 import subprocess
-import warnings
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,23 +76,30 @@ class RealProvider:
 def real_provider(callback: str, port: int) -> Iterator[RealProvider]:
     """Serve one at this port until the block ends; it sends browsers back to ``callback`` only."""
     folder = installed()
-    if folder is None:
-        with warnings.catch_warnings():  # it uses a part of Authlib that will go
-            warnings.simplefilter("ignore")
-            import oidc_provider_mock
-        with oidc_provider_mock.run_server_in_thread(port=port):
-            yield RealProvider(f"http://localhost:{port}", certified=False)
-        return
-    command = ["node", "server.mjs", str(port), callback]
+    command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port)]
+    if folder is not None:
+        command = ["node", "server.mjs", str(port), callback]
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield RealProvider(f"http://127.0.0.1:{port}", certified=True)
+            _wait_for(port)
+            yield RealProvider(f"http://127.0.0.1:{port}", certified=folder is not None)
         finally:
             process.terminate()
+
+
+def _wait_for(port: int) -> None:
+    """Until somebody answers there."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < end, "the provider did not start"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def installed() -> Path | None:

@@ -35,4 +35,4 @@ const provider = new Provider(issuer, {
   }),
 });
 
-provider.listen(Number(port), "127.0.0.1", () => console.log("ready"));
+provider.listen(Number(port), "127.0.0.1");
