@@ -47,7 +47,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def person(served: Served) -> Person:
-    return Person.of(served)
+    """Somebody whose replies may be long enough for many payloads."""
+    person = Person.of(served)
+    with api_of(person) as client:
+        client.patch("/api/preferences", json={"settings": {"max_tokens": 100_000}}).raise_for_status()
+    return person
 
 
 @pytest.fixture
