@@ -26,7 +26,7 @@ SECURE_NAME = "__Host-playground"
 MAX_AGE = 400 * 24 * 3600  # the longest that browsers keep a cookie
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 KEY_PREFIX = "gop_"
-MOST_ISSUED = 20_000
+MOST_TOKENS = 20_000
 OTHER_PATHS = re.compile(r"/(oauth/|login/|metrics\Z)")
 
 
@@ -94,29 +94,23 @@ def visit_of(headers: Headers, *, secure: bool) -> Visit:
     return Visit(read_token(headers, secure=secure), keys, secure)
 
 
-class Issued:
-    """The latest tokens that were given out and may not be in the database yet. Thread-safe.
+class Tokens:
+    """The latest of some tokens, by their hashes. Thread-safe."""
 
-    A token that is in neither was not made here, or stands for nothing any more: its bearer gets another
-    one. After a restart that happens to a page that was loaded just before.
-    """
-
-    def __init__(self, most: int = MOST_ISSUED) -> None:
+    def __init__(self, most: int = MOST_TOKENS) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._hashes: OrderedDict[str, None] = OrderedDict()
 
-    def new(self) -> str:
-        """A new token."""
-        token = new_token()
+    def note(self, token: str) -> None:
+        """Remember this token; the one that was remembered first makes room."""
         with self._lock:
             self._hashes[token_hash(token)] = None
             while len(self._hashes) > self._most:
                 self._hashes.popitem(last=False)
-        return token
 
     def forget(self, token: str) -> None:
-        """This token stands for nothing any more."""
+        """This token is none of them any more."""
         with self._lock:
             self._hashes.pop(token_hash(token), None)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from playground.accounts.identity import KEY_PREFIX, Issued, Visit, new_token, token_hash
+from playground.accounts.identity import KEY_PREFIX, Tokens, Visit, new_token, token_hash
 from playground.accounts.rules import still_listed
 from playground.errors import PlaygroundError
 from playground.settings import Settings
@@ -52,15 +52,19 @@ class Accounts:
         self.settings = settings
         self.store = store
         self.clock = clock
-        self.issued = Issued()
+        self.issued = Tokens()
+        """Those that may not be in the database yet. One that is in neither was not made here, or stands for
+        nothing any more: its bearer gets another one, as does a page that was loaded before a restart."""
+        self.guests = Tokens()
+        """Those that stand for a guest, as the database has said before."""
         self.idle = timedelta(days=settings.session_idle_days)
         self.lifetime = timedelta(days=settings.session_days)
 
     def welcome(self, visit: Visit) -> None:
         """See that a page's visitor has a token that stands for somebody, or soon will."""
         token = visit.token
-        known = token is not None and (token in self.issued or self._is_known(token))
-        visit.give = token if known else self.issued.new()
+        known = token is not None and (token in self.guests or token in self.issued or self._is_known(token))
+        visit.give = token if known else self._new_token()
 
     def find(self, visit: Visit, admit: Callable[[], None] = lambda: None) -> Actor | None:
         """Whom this request acts for; None for a stranger where everybody must sign in.
@@ -72,16 +76,19 @@ class Accounts:
         """
         if visit.keys:
             return self._by_key(visit.keys)
-        signed_in = self._by_session(visit.token)
-        if signed_in is not None:
-            return signed_in
         token = visit.token
+        if token is None or token not in self.guests:
+            signed_in = self._by_session(token)
+            if signed_in is not None:
+                return signed_in
         if self.settings.sign_in_required:
             return None
-        if token is None or not self.store.has_guest(token_hash(token)):
-            admit()
-            if token is None or token not in self.issued:
-                token = visit.give = self.issued.new()
+        if token is None or token not in self.guests:
+            if token is None or not self.store.has_guest(token_hash(token)):
+                admit()
+                if token is None or token not in self.issued:
+                    token = visit.give = self._new_token()
+            self.guests.note(token)
         return Actor(self.store.user_for_identity(token_hash(token)).id, "guest")
 
     def still_stands_for(self, visit: Visit, user_id: str) -> bool:
@@ -105,8 +112,13 @@ class Accounts:
     def start_over(self, visit: Visit) -> None:
         """The visitor's token stands for nothing any more; the answer gives another one."""
         if visit.token is not None:
-            self.issued.forget(visit.token)
-        visit.give = self.issued.new()
+            self.forget(visit.token)
+        visit.give = self._new_token()
+
+    def forget(self, token: str) -> None:
+        """A token stands for no guest any more."""
+        self.issued.forget(token)
+        self.guests.forget(token)
 
     def sign_out(self, visit: Visit, actor: Actor) -> None:
         """End this browser's session; a guest stays who he is, for nobody could find his things again."""
@@ -122,6 +134,11 @@ class Accounts:
         hint = f"{KEY_PREFIX}…{secret[-HINT_CHARS:]}"
         key = self.store.add_key(actor.user_id, name, token_hash(secret), hint, scopes, self.clock())
         return key, secret
+
+    def _new_token(self) -> str:
+        token = new_token()
+        self.issued.note(token)
+        return token
 
     def _is_known(self, token: str) -> bool:
         hashed = token_hash(token)

@@ -117,7 +117,7 @@ class SignIn:
             log.warning("a sign-in could not be saved: %s", error.code)
             raise SignInFailed("unavailable") from None
         if visit.token is not None:
-            self._accounts.issued.forget(visit.token)
+            self._accounts.forget(visit.token)
         visit.give = token
 
     def _move(

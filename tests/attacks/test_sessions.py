@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from playground.accounts.identity import Issued, new_token, token_hash
+from playground.accounts.identity import Tokens, new_token, token_hash
 from playground.accounts.service import Accounts
 from storage.sessions import SessionQueries
 from tests.attacks.flows import browser_of, error_of, ready, sign_in_settings
@@ -305,7 +305,7 @@ async def test_without_its_guard_an_invented_cookie_becomes_a_guests(
 ) -> None:
     invented = new_token()
     assert (await kind(cast.world, invented))[1], "it is replaced"
-    monkeypatch.setattr(Issued, "__contains__", lambda *_: True)
+    monkeypatch.setattr(Tokens, "__contains__", lambda *_: True)
     assert await kind(cast.world, invented) == ("guest", False)
     assert cast.world.store.has_guest(token_hash(invented))
 
