@@ -1,6 +1,6 @@
 """One user with 500 requests against five others: how long these wait, alone and together, in one run.
 
-    python -m benchmarks.fairness [--rounds 5] [--replies-at-once 8] [--flood 500]
+    python -m benchmarks.fairness [--rounds 5] [--replies-at-once 4] [--flood 500]
 
 Starts the real app on the demonstration model. In each round five people ask the same sort at high effort at
 once, first alone, then while a sixth one sends 500 questions as fast as they are answered. Prints medians and
@@ -116,7 +116,7 @@ def _row(waits: list[tuple[float, float]]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--replies-at-once", type=int, default=8)
+    parser.add_argument("--replies-at-once", type=int, default=4)
     parser.add_argument("--flood", type=int, default=500)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as data:

@@ -22,7 +22,7 @@ class LimitSettings(BaseSettings):
         description="Requests that may come from one address in a minute; 0 is any.",
     )
     replies_at_once: int = Field(
-        default=8,
+        default=4,
         ge=0,
         le=10_000,
         description="Replies of one person that may run or wait at the same time; 0 is any.",
