@@ -1,25 +1,58 @@
-"""The Chromium of the browser tests: where it is, how it starts, and what its pages must not do."""
+"""The Chromium of the browser tests: where it is, how it starts, who visits, what pages must not do."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 """How long a page may take for one thing on a machine that has much else to do."""
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "timezone_id": "UTC"}
+# This list takes the place of Playwright's own, so what that has is repeated.
+WITHOUT = (
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+    # The address bar's own pages: each window would load two of them, which takes as long as the tested page.
+    "AimEnabled",
+    "LensOverlay",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "WebUIOmniboxPopup",
+)
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
+    "--in-process-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(WITHOUT)}",
 )
 
 
@@ -42,6 +75,56 @@ def chromium_running() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+class Profiles:
+    """Browser profiles of different people.
+
+    A profile that was given back is somebody else's next, without cookies and storage. What it keeps is what
+    any browser shares between sites' visits: fetched files and compiled scripts.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[str, list[BrowserContext]] = {}
+        self._taken: list[tuple[str, BrowserContext]] = []
+
+    def take(self, *, once: bool = False, **options: Any) -> BrowserContext:
+        """An empty profile; with ``once`` a new one that nobody gets after, as its clock is changed."""
+        storage = options.pop("storage_state", {"cookies": []})
+        options = {**DESKTOP, **options}
+        key = json.dumps(options, sort_keys=True)
+        free = self._free.setdefault(key, [])
+        context = free.pop() if free and not once else self._browser.new_context(**options)
+        self._taken.append(("" if once else key, context))
+        context.set_default_timeout(TIMEOUT_MS)
+        context.add_cookies(storage["cookies"])
+        return context
+
+    def give_back(self) -> None:
+        """Whoever has a profile leaves it."""
+        taken, self._taken = self._taken, []
+        for key, context in taken:
+            if not key:
+                context.close()
+                continue
+            self._clear(context)
+            self._free[key].append(context)
+
+    def _clear(self, context: BrowserContext) -> None:
+        context.unroute_all(behavior="ignoreErrors")
+        context.set_offline(False)
+        last, *others = context.pages or [context.new_page()]
+        origins = {page.evaluate("location.origin") for page in context.pages}
+        for page in others:
+            page.close()
+        last.goto("about:blank")  # a page may store something as it is left, so what it has is cleared after
+        session = context.new_cdp_session(last)
+        for origin in origins - {"null"}:
+            session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        last.close()
+        context.clear_cookies()
+        context.clear_permissions()
 
 
 @dataclass

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import BrowserContext, Page, Route
 
-from tests.browser import TIMEOUT_MS, Watch, chromium_running
+from tests.browser import Profiles, Watch, chromium_running
 from tests.e2e.served_app import ServedApp
 
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 Visit = Callable[..., Page]
@@ -21,10 +20,10 @@ Picture = Callable[[Page, str], None]
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests of this folder; every visitor has a profile of their own."""
+def profiles() -> Iterator[Profiles]:
+    """One browser for all tests of this folder; each has it as somebody new."""
     with chromium_running() as browser:
-        yield browser
+        yield Profiles(browser)
 
 
 @pytest.fixture(scope="package")
@@ -46,24 +45,7 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Browsers of different people."""
-    contexts: list[BrowserContext] = []
-
-    def make(**options: Any) -> BrowserContext:
-        context = chromium.new_context(**{**DESKTOP, **options})
-        context.set_default_timeout(TIMEOUT_MS)
-        context.route("**/api/turns", _greedily)
-        contexts.append(context)
-        return context
-
-    yield make
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def visit(new_context: Callable[..., BrowserContext], watch: Watch) -> Iterator[Visit]:
+def visit(profiles: Profiles, watch: Watch) -> Iterator[Visit]:
     """Open a page as somebody new: ``visit(app)``, ``visit(app, "/c/x", color_scheme="dark")``.
 
     With ``context`` the page is another tab of somebody who is here already.
@@ -73,14 +55,19 @@ def visit(new_context: Callable[..., BrowserContext], watch: Watch) -> Iterator[
         app: ServedApp, path: str = "/", context: BrowserContext | None = None, **options: Any
     ) -> Page:
         watch.origin = app.url
-        page = (context or new_context(**options)).new_page()
+        if context is None:
+            context = profiles.take(**options)
+            context.route("**/api/turns", _greedily)
+        page = context.new_page()
         watch.over(page)
         page.goto(app.url + path)
         page.wait_for_selector("html[data-pg-ready]")
         return page
 
     yield open_page
-    assert watch.faults() == []
+    faults = watch.faults()
+    profiles.give_back()
+    assert faults == []
 
 
 @pytest.fixture

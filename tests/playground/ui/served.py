@@ -15,13 +15,15 @@ import uvicorn
 
 from inference.harmony import HarmonyCodec
 from playground.server import configure
+from playground.turns import TurnService
 from playground.ui import shell
 from playground.web import create_app
 from storage.store import Store
 from tests.playground.scripted import Script, ScriptedEngine
 from tests.playground.world import settings_for
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
+ANY_NUMBER = {"address_requests_per_minute": 0, "visitors_per_hour": 0, "share_reads_per_minute": 0}
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Served:
     engine: ScriptedEngine
     loop: asyncio.AbstractEventLoop
     store: Store
+    turns: TurnService
+    engine_at_first: dict[str, Any]
 
     def play(self, script: Script) -> Script:
         """The next replies follow this script."""
@@ -47,13 +51,32 @@ class Served:
         assert script.hold is not None
         self.loop.call_soon_threadsafe(script.hold.set)
 
+    def start_afresh(self) -> None:
+        """End every reply and make the engine as it was; the store keeps what others have."""
+        asyncio.run_coroutine_threadsafe(self._end_replies(), self.loop).result(TIMEOUT)
+        vars(self.engine).update(_copied(self.engine_at_first))
+
+    async def _end_replies(self) -> None:
+        while self.engine._cancels or self.turns.task_count:
+            for name in list(self.engine._cancels):
+                await self.engine.cancel(name)
+            await asyncio.sleep(0.01)
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    """The same attributes, with lists of their own."""
+    return {name: list(value) if isinstance(value, list) else value for name, value in values.items()}
+
 
 @contextmanager
 def serving(
     folder: Path, make_engine: Callable[[HarmonyCodec], ScriptedEngine] = ScriptedEngine, **values: Any
 ) -> Iterator[Served]:
-    """Serve the page until the block ends; ``values`` are settings."""
-    settings = settings_for(folder, **values)
+    """Serve the page until the block ends; ``values`` are settings.
+
+    All visitors come from one address, so nothing is limited by the address unless ``values`` say so.
+    """
+    settings = settings_for(folder, **{**ANY_NUMBER, **values})
     codec = HarmonyCodec.load()
     store = Store.open(settings.database_path)
     engine = make_engine(codec)
@@ -73,7 +96,8 @@ def serving(
     thread.start()
     try:
         assert started.wait(TIMEOUT)
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", engine, loops[0], store)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield Served(url, engine, loops[0], store, app.state.turns, _copied(vars(engine)))
     finally:
         asyncio.run_coroutine_threadsafe(app.state.turns.close(), loops[0]).result(TIMEOUT)
         server.should_exit = True

@@ -31,7 +31,7 @@ class Person:
         """Options of a browser context that is his."""
         cookie = {"name": PLAIN_NAME, "value": self.token, "domain": "127.0.0.1", "path": "/"}
         more = {"expires": -1, "httpOnly": True, "secure": False, "sameSite": "Lax"}
-        return {"storage_state": {"cookies": [cookie | more], "origins": []}, "timezone_id": "UTC"}
+        return {"storage_state": {"cookies": [cookie | more], "origins": []}}
 
     def keep(self, *drafts: ConversationDraft) -> list[ConversationRecord]:
         """Put these conversations on his shelf."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -10,12 +12,19 @@ from playwright.sync_api import Locator, Page, expect
 from storage.account_records import AccountRole
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.members import kind_of, open_sheet, signed_in
-from tests.playground.ui.served import Served
+from tests.playground.ui.served import Served, serving
 from tests.playground.ui.shelf import conversation
 
 pytestmark = pytest.mark.browser
 
 SECRET = "a secret that no administrator reads"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """An application of its own for each test, where nobody else has an account."""
+    with serving(tmp_path) as running:
+        yield running
 
 
 def row(page: Page, name: str) -> Locator:

@@ -28,7 +28,10 @@ def items(page: Page) -> Locator:
 
 
 def second_tab(page: Page) -> Page:
-    """Another tab of the same browser; its clock stands still, so nothing happens because time passes."""
+    """Another tab of the same browser; its clock stands still, so nothing happens because time passes.
+
+    The page is one of a profile that is used once: clocks belong to profiles.
+    """
     tab = page.context.new_page()
     tab.clock.install()
     tab.goto(page.url)
@@ -94,7 +97,7 @@ def test_names_pins_and_deletes_of_another_device_show(person: Person, new_page:
 
 def test_tabs_of_one_browser_tell_each_other(served: Served, person: Person, new_page: NewPage) -> None:
     served.play(Script([("final", "Here it is.")]))
-    page = new_page(**person.browser())
+    page = new_page(**person.browser(), once=True)
     tab = second_tab(page)
     ask(page, "Only told by the other tab")
     expect(page.get_by_test_id("reply-footer")).to_be_visible()
@@ -123,15 +126,23 @@ def test_a_focused_row_and_a_name_being_typed_survive_what_others_do(
     expect(items(there).filter(has_text="Half a name")).to_be_visible()
 
 
-def test_offline_is_said_and_what_was_missed_comes_by_itself(person: Person, new_page: NewPage) -> None:
+def test_offline_is_said_keeps_the_text_and_what_was_missed_comes_by_itself(
+    person: Person, new_page: NewPage
+) -> None:
     page = new_page(**person.browser())
     expect(page.get_by_test_id("list-message")).to_be_visible()
     page.context.set_offline(True)
     expect(page.get_by_test_id("composer-hint")).to_contain_text("You are offline.")
+    box = page.get_by_test_id("composer-input")
+    box.fill("Written on the train")
+    expect(page.get_by_test_id("send")).to_be_disabled()
     person.keep(conversation("Made meanwhile"))
     page.context.set_offline(False)
     expect(items(page)).to_have_text(["Made meanwhile"])
     expect(page.get_by_test_id("composer-hint")).to_be_empty()
+    expect(box).to_have_value("Written on the train")
+    box.press("Enter")
+    expect(page.get_by_test_id("reply-footer")).to_have_count(1)
 
 
 def test_a_list_and_a_conversation_that_could_not_be_read_come_back(
@@ -159,7 +170,7 @@ def test_a_list_and_a_conversation_that_could_not_be_read_come_back(
 
 
 def test_a_server_that_is_away_is_asked_less_and_less(person: Person, new_page: NewPage) -> None:
-    page = second_tab(new_page(**person.browser()))
+    page = second_tab(new_page(**person.browser(), once=True))
     asked: list[str] = []
 
     def refuse(route: Route) -> None:

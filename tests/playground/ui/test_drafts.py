@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from inference.types import ModelStage
+from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
 from tests.playground.ui.test_conversation import ask
 from tests.playground.ui.test_frame import two_conversations
@@ -64,7 +65,8 @@ def test_what_is_typed_while_a_message_is_on_its_way_stays_a_draft(page: Page) -
     expect(box).to_have_value("a thought for later")
 
 
-def test_an_undo_that_was_taken_by_key_leaves_the_others_alone(page: Page) -> None:
+def test_an_undo_that_was_taken_by_key_leaves_the_others_alone(new_page: NewPage) -> None:
+    page = new_page(once=True)
     page.clock.install()
     offer = """async (name) => {
         window.undone ??= [];
