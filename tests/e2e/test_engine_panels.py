@@ -17,7 +17,9 @@ from tests.e2e.served_app import PATIENCE, PAUSE, ServedApp, ask_by_http
 pytestmark = pytest.mark.browser
 
 
-def test_the_status_panel_tells_about_the_demonstration_model(page: Page, picture: Picture) -> None:
+def test_the_status_panel_and_prometheus_tell_about_the_demonstration_model(
+    app: ServedApp, page: Page, picture: Picture
+) -> None:
     ask(page, "What is 12 + 30?", effort="high")
     answered(page)
     page.get_by_test_id("status-open").click()
@@ -34,6 +36,18 @@ def test_the_status_panel_tells_about_the_demonstration_model(page: Page, pictur
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(page.get_by_test_id("status-open")).to_be_focused()
+
+    text = httpx.get(f"{app.url}/metrics", trust_env=False).raise_for_status().text
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["playground_engine_up",] == 1
+    assert found["playground_reply_tokens_total", "analysis"] > 0
+    assert found["playground_reply_tokens_total", "final"] > 0
+    assert any(key[0] == "playground_model_info" and "demo" in key for key in found)
+    assert "12 + 30" not in text
 
 
 def test_the_picker_says_of_every_model_whether_it_fits(
@@ -64,19 +78,3 @@ def test_a_model_chosen_by_http_answers_soon(app: ServedApp) -> None:
             time.sleep(PAUSE)
         assert "42" in found["messages"][-1]["content"]
         assert person.get("/api/model").json()["active"]["name"] == "demo"
-
-
-def test_prometheus_reads_the_real_figures(app: ServedApp, page: Page) -> None:
-    ask(page, "What is 12 + 30?", effort="high")
-    answered(page)
-    text = httpx.get(f"{app.url}/metrics", trust_env=False).raise_for_status().text
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-    assert found["playground_engine_up",] == 1
-    assert found["playground_reply_tokens_total", "analysis"] > 0
-    assert found["playground_reply_tokens_total", "final"] > 0
-    assert any(key[0] == "playground_model_info" and "demo" in key for key in found)
-    assert "12 + 30" not in text
