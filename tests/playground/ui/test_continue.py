@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from inference.types import GenerationRequest
 from tests.playground.scripted import Script
 from tests.playground.ui.served import Served
 from tests.playground.ui.test_branches import answered, versions
@@ -37,10 +36,13 @@ def cut_in_its_reasoning(served: Served, page: Page) -> None:
     expect(page.get_by_test_id("reply-note")).to_contain_text("token budget ran out during the reasoning")
 
 
-def test_a_reasoning_that_took_all_is_continued(served: Served, page: Page) -> None:
+def test_a_reply_cut_in_its_reasoning_is_continued_or_answers_at_once_or_gets_a_higher_limit(
+    served: Served, page: Page
+) -> None:
     cut_in_its_reasoning(served, page)
     begun = page.get_by_test_id("reply").last
-    served.play(Script(ids=served.engine.codec.encode_text(" and so on.") + tail(served, "At last.")))
+    going_on = Script(ids=served.engine.codec.encode_text(" and so on.") + tail(served, "At last."))
+    served.play(going_on)
     page.get_by_test_id("continue").click()
     answered(page, "12 + 30 = 42", "At last.")
     expect(versions(page, "reply")).to_have_attribute("aria-label", "Version 2 of 2")
@@ -51,9 +53,8 @@ def test_a_reasoning_that_took_all_is_continued(served: Served, page: Page) -> N
     expect(page.locator("dt:text-is('Continued from') + dd")).to_have_text("version 1 (continued)")
     expect(page.locator("dt:text-is('Taken over') + dd")).to_have_text("30")
 
-
-def test_an_answer_is_asked_for_at_once(served: Served, page: Page) -> None:
-    cut_in_its_reasoning(served, page)
+    page.get_by_test_id("version-previous").click()
+    expect(page.get_by_test_id("reply-note")).to_contain_text("token budget ran out during the reasoning")
     served.play(
         Script(ids=[*served.engine.codec.encode_text("Shortly: 42."), served.engine.token_ids(SUM)[-1]])
     )
@@ -63,10 +64,10 @@ def test_an_answer_is_asked_for_at_once(served: Served, page: Page) -> None:
     written = served.engine.codec.decode(served.engine.requests[-1].prompt_ids)
     assert written.endswith("<|channel|>final<|message|>")
 
-
-def test_the_limit_is_raised_and_kept(served: Served, page: Page) -> None:
-    cut_in_its_reasoning(served, page)
-    served.play(Script(ids=served.engine.codec.encode_text(" and so on.") + tail(served, "At last.")))
+    page.get_by_test_id("version-previous").click()
+    answered(page, "12 + 30 = 42", "At last.")
+    page.get_by_test_id("version-previous").click()
+    served.play(going_on)
     page.get_by_test_id("raise").click()
     box = page.get_by_test_id("raise-input")
     expect(box).to_be_focused()
@@ -75,6 +76,7 @@ def test_the_limit_is_raised_and_kept(served: Served, page: Page) -> None:
     page.get_by_test_id("raise-keep").check()
     page.get_by_test_id("raise-go").click()
     answered(page, "12 + 30 = 42", "At last.")
+    expect(versions(page, "reply")).to_have_attribute("aria-label", "Version 4 of 4")
     page.get_by_test_id("details").last.click()
     expect(page.locator("dt:text-is('Token limit') + dd")).to_have_text("500")
     saved = page.request.get(page.url.replace("/c/", "/api/conversations/")).json()["conversation"]
@@ -97,7 +99,7 @@ def test_an_answer_that_was_cut_goes_on_where_it_stopped(served: Served, page: P
     assert page.get_by_test_id("answer").last.inner_text().startswith(beginning)
 
 
-def test_a_stopped_reply_goes_on(served: Served, page: Page) -> None:
+def test_a_stopped_reply_and_one_with_a_fault_can_go_on(served: Served, page: Page) -> None:
     served.held(70, ("final", LONG_THOUGHT))
     ask(page)
     expect(page.get_by_test_id("answer")).to_contain_text("word3")
@@ -107,6 +109,10 @@ def test_a_stopped_reply_goes_on(served: Served, page: Page) -> None:
     page.get_by_test_id("continue").click()
     expect(page.get_by_test_id("answer")).to_contain_text("and on")
     expect(page.get_by_test_id("reply-note")).to_have_count(0)
+    served.play(Script([("final", LONG_THOUGHT)], fail_at=20))
+    ask(page, "And more?")
+    expect(page.get_by_test_id("reply-note")).to_have_text("The model stopped in the middle.")
+    expect(page.get_by_test_id("offers").last.get_by_role("button")).to_have_text(["Continue", "Retry"])
 
 
 def test_a_full_context_is_a_choice_and_never_a_silent_cut(served: Served, page: Page) -> None:
@@ -131,16 +137,6 @@ def test_a_full_context_is_a_choice_and_never_a_silent_cut(served: Served, page:
     prompt = served.engine.codec.decode(served.engine.requests[-1].prompt_ids)
     assert "Question 0" not in prompt
     assert "Question 2" in prompt
-
-
-def test_a_fault_is_told_with_the_ways_on(served: Served, page: Page) -> None:
-    def choose(_: GenerationRequest) -> Script:
-        return Script([("final", LONG_THOUGHT)], fail_at=20)
-
-    served.engine.choose = choose
-    ask(page)
-    expect(page.get_by_test_id("reply-note")).to_have_text("The model stopped in the middle.")
-    expect(page.get_by_test_id("offers").get_by_role("button")).to_have_text(["Continue", "Retry"])
 
 
 def tail(served: Served, answer: str) -> list[int]:
