@@ -62,6 +62,16 @@ def test_a_full_context_is_a_choice_and_never_a_silent_cut(served: Served, page:
     served.play(Script([("final", "Yes.")]))
     answered(page, words(700))
     ask(page, words(300) + " end")
+    page.get_by_test_id("room-fresh").click()
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
+    expect(page.get_by_test_id("composer-input")).to_have_value(re.compile("end$"))
+    page.get_by_test_id("send").click()
+    expect(page.get_by_test_id("reply-footer")).to_have_count(1)
+    expect(page.get_by_test_id("conversation-item")).to_have_count(2)
+
+    page.get_by_test_id("conversation-item").last.click()
+    expect(page.get_by_test_id("user-message")).to_have_text(words(700))
+    ask(page, words(300) + " end")
     ways = page.get_by_test_id("composer-ways")
     expect(ways).to_be_visible()
     expect(page.get_by_test_id("composer-input")).to_have_value(re.compile("end$"))
@@ -73,18 +83,6 @@ def test_a_full_context_is_a_choice_and_never_a_silent_cut(served: Served, page:
     expect(page.get_by_test_id("when-full-drop_oldest")).to_be_checked()
     generation = page.request.get(page.url.replace("/c/", "/api/conversations/")).json()["generations"][-1]
     assert generation["dropped"]["turns"] == 1
-
-
-def test_or_it_goes_on_in_a_new_conversation(served: Served, page: Page) -> None:
-    served.engine.context_length = 1000
-    served.play(Script([("final", "Yes.")]))
-    answered(page, words(700))
-    ask(page, words(300) + " end")
-    page.get_by_test_id("room-fresh").click()
-    expect(page.get_by_test_id("user-message")).to_have_count(0)
-    expect(page.get_by_test_id("composer-input")).to_have_value(re.compile("end$"))
-    page.get_by_test_id("send").click()
-    expect(page.get_by_test_id("reply-footer")).to_have_count(1)
 
 
 def test_the_composer_stays_above_a_phones_keyboard_and_grows_to_two_fifths(new_page: NewPage) -> None:
@@ -99,25 +97,3 @@ def test_the_composer_stays_above_a_phones_keyboard_and_grows_to_two_fifths(new_
         tall = box.evaluate("node => node.getBoundingClientRect().height")
         assert tall <= 0.4 * height + 1
     assert page.evaluate("document.documentElement.scrollHeight - innerHeight") == 0
-
-
-def test_offline_is_said_keeps_the_text_and_recovers(served: Served, page: Page) -> None:
-    answered(page)
-    box = page.get_by_test_id("composer-input")
-    page.context.set_offline(True)
-    expect(page.get_by_test_id("composer-hint")).to_contain_text("You are offline.")
-    box.fill("Written on the train")
-    expect(page.get_by_test_id("send")).to_be_disabled()
-    page.context.set_offline(False)
-    expect(page.get_by_test_id("composer-hint")).to_have_text("")
-    expect(box).to_have_value("Written on the train")
-    box.press("Enter")
-    expect(page.get_by_test_id("reply-footer")).to_have_count(2)
-
-
-def test_a_temporary_chat_looks_like_one(page: Page) -> None:
-    style = "() => getComputedStyle(document.getElementById('pg-composer')).borderTopStyle"
-    assert page.evaluate(style) == "solid"
-    page.get_by_test_id("temporary-chat").click()
-    expect(page.get_by_test_id("temporary-note")).to_be_visible()
-    assert page.evaluate(style) == "dashed"

@@ -29,7 +29,7 @@ def two_conversations(page: Page) -> tuple[str, str]:
     return addresses[0], addresses[1]
 
 
-def test_back_and_forward_walk_through_conversations(page: Page) -> None:
+def test_back_and_forward_walk_through_conversations_which_keep_their_drafts(page: Page) -> None:
     apples, pears = two_conversations(page)
     page.get_by_test_id("conversation-item").filter(has_text="Apples").click()
     expect(page.get_by_test_id("user-message")).to_have_text("Apples")
@@ -47,6 +47,16 @@ def test_back_and_forward_walk_through_conversations(page: Page) -> None:
     expect(page.get_by_test_id("user-message")).to_have_text("Apples")
     expect(page).to_have_title(re.compile("^Apples"))
 
+    box = page.get_by_test_id("composer-input")
+    page.get_by_test_id("new-conversation").click()
+    box.fill("for later")
+    page.get_by_test_id("conversation-item").first.click()
+    expect(box).to_have_value("")
+    page.get_by_test_id("new-conversation").click()
+    expect(box).to_have_value("for later")
+    page.reload()
+    expect(box).to_have_value("for later")
+
 
 def test_an_unknown_conversation_is_a_sentence_and_a_way_on(new_page: NewPage) -> None:
     page = new_page("/c/0123456789abcdef")
@@ -55,18 +65,6 @@ def test_an_unknown_conversation_is_a_sentence_and_a_way_on(new_page: NewPage) -
     error.get_by_role("button").click()
     expect(error).to_have_count(0)
     assert page.url.endswith("/")
-
-
-def test_each_conversation_keeps_its_own_draft(page: Page) -> None:
-    two_conversations(page)
-    box = page.get_by_test_id("composer-input")
-    box.fill("for later")
-    page.get_by_test_id("conversation-item").first.click()
-    expect(box).to_have_value("")
-    page.get_by_test_id("new-conversation").click()
-    expect(box).to_have_value("for later")
-    page.reload()
-    expect(box).to_have_value("for later")
 
 
 def test_an_answering_conversation_has_a_dot(served: Served, page: Page) -> None:
@@ -106,7 +104,9 @@ def test_effort_is_chosen_by_arrow_keys_and_remembered(served: Served, page: Pag
     expect(page.get_by_test_id("reply-footer")).to_contain_text("high effort")
 
 
-def test_a_phone_shows_everything_without_sideways_scrolling(served: Served, new_page: NewPage) -> None:
+def test_a_phone_shows_everything_without_sideways_scrolling_for_a_finger(
+    served: Served, new_page: NewPage
+) -> None:
     wide = "| " + " | ".join(f"column{n}" for n in range(12)) + " |\n|" + "---|" * 12 + "\n|" + " x |" * 12
     served.play(Script([("final", f"{wide}\n\n```\n{'long line ' * 40}\n```\n\n{'unbroken' * 60}")]))
     page = new_page(**PHONE)
@@ -119,21 +119,14 @@ def test_a_phone_shows_everything_without_sideways_scrolling(served: Served, new
     expect(page.get_by_test_id("composer-input")).to_be_in_viewport(ratio=1)
     page.get_by_test_id("sidebar-toggle").click()
     expect(page.get_by_test_id("conversation-item")).to_be_visible()
-    page.get_by_test_id("conversation-item").click()
-    expect(page.get_by_test_id("conversation-item")).to_be_hidden()
-
-
-def test_small_targets_are_large_enough_for_a_finger(served: Served, new_page: NewPage) -> None:
-    page = new_page(**PHONE)
-    ask(page)
-    expect(page.get_by_test_id("reply-footer")).to_be_visible()
-    page.get_by_test_id("sidebar-toggle").click()
     small = page.evaluate(
         """() => [...document.querySelectorAll("button, a, input")].filter((node) => node.checkVisibility()
             && !node.closest(".pg-prose, #pg-app .pg-vh") && node.getBoundingClientRect().height < 40)
             .map((node) => node.outerHTML)"""
     )
     assert small == []
+    page.get_by_test_id("conversation-item").click()
+    expect(page.get_by_test_id("conversation-item")).to_be_hidden()
 
 
 def test_a_reader_who_scrolled_up_is_left_alone(served: Served, page: Page) -> None:

@@ -162,26 +162,26 @@ def test_pinned_ones_come_first_and_stay_there(person: Person, new_page: NewPage
     expect(items(page)).to_have_text(["First", "Second"])
 
 
-@pytest.mark.parametrize("how", ["button", "key"])
-def test_a_delete_is_done_at_once_and_can_be_taken_back(person: Person, new_page: NewPage, how: str) -> None:
+def test_a_delete_is_done_at_once_and_can_be_taken_back(person: Person, new_page: NewPage) -> None:
     person.keep(conversation("Keep", ago=timedelta(hours=1)), conversation("Lose", question="What was lost?"))
     page = new_page(**person.browser())
     item(page, "Lose").click()
     expect(page.get_by_test_id("user-message")).to_contain_text("What was lost?")
     address = page.url
-    choose(page, "Lose", "delete")
-    expect(items(page)).to_have_text(["Keep"])
-    expect(page.get_by_test_id("toast")).to_contain_text("Deleted “Lose”.")
-    expect(page.get_by_test_id("user-message")).to_have_count(0)
-    assert page.url.endswith("/")
-    if how == "button":
-        page.get_by_test_id("toast-action").click()
-    else:
-        page.keyboard.press("Control+z")
-    expect(items(page)).to_have_text(["Lose", "Keep"])
-    expect(page.get_by_test_id("user-message")).to_contain_text("What was lost?")
-    expect(page.get_by_test_id("toast")).to_have_count(0)
-    assert page.url == address
+    for how in ("button", "key"):
+        choose(page, "Lose", "delete")
+        expect(items(page)).to_have_text(["Keep"])
+        expect(page.get_by_test_id("toast")).to_contain_text("Deleted “Lose”.")
+        expect(page.get_by_test_id("user-message")).to_have_count(0)
+        assert page.url.endswith("/")
+        if how == "button":
+            page.get_by_test_id("toast-action").click()
+        else:
+            page.keyboard.press("Control+z")
+        expect(items(page)).to_have_text(["Lose", "Keep"])
+        expect(page.get_by_test_id("user-message")).to_contain_text("What was lost?")
+        expect(page.get_by_test_id("toast")).to_have_count(0)
+        assert page.url == address
 
 
 def test_deleting_by_key_leads_to_the_next_one(person: Person, new_page: NewPage) -> None:
@@ -230,15 +230,20 @@ def test_archived_ones_are_out_of_the_way_and_found_again(person: Person, new_pa
     expect(items(page)).to_have_text(["Going on", "Done with"])
 
 
-def test_a_temporary_chat_is_kept_nowhere(served: Served, page: Page) -> None:
+def test_a_temporary_chat_looks_like_one_and_is_kept_nowhere(served: Served, page: Page) -> None:
     served.play(Script([("final", "A secret answer.")]))
+    frame = "() => getComputedStyle(document.getElementById('pg-composer')).borderTopStyle"
+    assert page.evaluate(frame) == "solid"
     page.get_by_test_id("temporary-chat").click()
     expect(page.get_by_test_id("temporary-chat")).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_test_id("temporary-note")).to_contain_text("lost once you leave it")
+    assert page.evaluate(frame) == "dashed"
     expect(page).to_have_title(re.compile("^Temporary chat"))
     ask(page, "A secret question")
     expect(page.get_by_test_id("answer")).to_have_text("A secret answer.")
     expect(page.get_by_test_id("temporary-label")).to_be_visible()
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    expect(page.get_by_test_id("share-open")).to_be_hidden()
     expect(items(page)).to_have_count(0)
     assert re.search(r"/c/t[^/]+$", page.url)
     page.get_by_test_id("new-conversation").click()
