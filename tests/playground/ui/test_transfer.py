@@ -46,17 +46,17 @@ def file(value: object, name: str = "chat.json") -> FilePayload:
     return {"name": name, "mimeType": "application/json", "buffer": json.dumps(value).encode()}
 
 
-def test_a_conversation_is_exported_in_each_format(owner: Page) -> None:
+def test_a_conversation_is_exported_in_each_format_and_all_at_once(owner: Page) -> None:
     for name, ending in (("markdown", ".md"), ("json", ".json"), ("html", ".html")):
         filename, text = export(owner, name)
         assert filename.endswith(ending)
         assert "It is 42." in text
         assert THOUGHT in text
-
-
-def test_without_reasoning_the_file_has_none(owner: Page) -> None:
-    for name in ("markdown", "json", "html"):
         assert THOUGHT not in export(owner, name, reasoning=False)[1]
+    data_tab(owner)
+    with owner.expect_download() as download:
+        owner.get_by_test_id("export-download").click()
+    assert "It is 42." in Path(download.value.path()).read_text(encoding="utf-8")
 
 
 def test_an_export_is_imported_again_and_opened(owner: Page) -> None:
@@ -75,7 +75,16 @@ def test_an_export_is_imported_again_and_opened(owner: Page) -> None:
     expect(owner.get_by_test_id("reasoning-body")).to_have_text(THOUGHT)
 
 
-def test_another_programs_file_is_dropped_and_reported(page: Page) -> None:
+def test_a_file_that_is_refused_says_why_and_another_programs_file_is_reported(page: Page) -> None:
+    data_tab(page)
+    page.get_by_test_id("import-file").set_input_files(
+        {"name": "x.json", "mimeType": "application/json", "buffer": b"{not json"}
+    )
+    expect(page.get_by_test_id("import-problem")).to_contain_text("Nothing was imported.")
+    expect(page.get_by_test_id("import-choose")).to_be_enabled()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("conversation-item")).to_have_count(0)
+
     data_tab(page)
     messages = [
         {"role": "user", "content": "Hello <b>"},
@@ -90,21 +99,3 @@ def test_another_programs_file_is_dropped_and_reported(page: Page) -> None:
     page.get_by_test_id("import-drop").evaluate(drop, json.dumps(messages))
     expect(page.get_by_test_id("import-report")).to_contain_text("2 messages taken")
     expect(page.get_by_test_id("user-message")).to_have_text("Hello <b>")
-
-
-def test_a_file_that_is_refused_says_why_and_changes_nothing(page: Page) -> None:
-    data_tab(page)
-    page.get_by_test_id("import-file").set_input_files(
-        {"name": "x.json", "mimeType": "application/json", "buffer": b"{not json"}
-    )
-    expect(page.get_by_test_id("import-problem")).to_contain_text("Nothing was imported.")
-    expect(page.get_by_test_id("import-choose")).to_be_enabled()
-    page.keyboard.press("Escape")
-    expect(page.get_by_test_id("conversation-item")).to_have_count(0)
-
-
-def test_everything_is_exported_at_once(owner: Page) -> None:
-    data_tab(owner)
-    with owner.expect_download() as download:
-        owner.get_by_test_id("export-download").click()
-    assert "It is 42." in Path(download.value.path()).read_text(encoding="utf-8")
