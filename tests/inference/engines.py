@@ -20,7 +20,7 @@ from inference.types import (
     TokensStarted,
 )
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def request(

@@ -48,6 +48,8 @@ async def test_a_newer_model_takes_new_requests_while_old_ones_finish(
 ) -> None:
     other = write_checkpoint(tmp_path / "other", seed=5)
     old = engine.submit(request("old", max_tokens=1500))
+    with pytest.raises(ModelLoadError):
+        await engine.load("what ever")
     await engine.load(str(other))
     await ready(engine, "other")
     tokens, _end = await run(engine, request("new"))
@@ -87,19 +89,13 @@ async def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path: Path) ->
 
 async def test_a_gpu_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    engine = LocalEngine(config(plain_checkpoint(), device="cuda"))
+    engine = LocalEngine(config(plain_checkpoint(), device="cuda", isolation="thread"))
     engine.start()
     assert await failed(engine) == "load_failed"
     target = engine.health().target
     assert target is not None
     assert "no CUDA GPU" in target.note
     await engine.close()
-
-
-async def test_a_name_that_means_nothing_is_refused_at_once(engine: LocalEngine) -> None:
-    with pytest.raises(ModelLoadError):
-        await engine.load("what ever")
-    await run(engine, request("a"))
 
 
 async def test_the_demonstration_model_answers_when_the_wanted_one_fails(tmp_path: Path) -> None:
