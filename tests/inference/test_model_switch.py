@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from inference.worker.checkpoint import inspect
 from inference.worker.device import Machine, look
 from inference.worker.network import LoadedModel
 from inference.worker.plain import PlainNetwork
+from inference.worker.weights import Weights
 from tests.inference.checkpoints import generate, plain_checkpoint, write_checkpoint
 from tests.inference.engines import (
     PATIENCE,
@@ -44,25 +46,43 @@ def alive(kind: type) -> list[object]:
     return [thing for thing in gc.get_objects() if type(thing) is kind]
 
 
+class Networks:
+    """The models that were made since, as long as they are not given up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._here: weakref.WeakSet[PlainNetwork] = weakref.WeakSet()
+        make = PlainNetwork.__init__
+
+        def note(network: PlainNetwork, weights: Weights) -> None:
+            self._here.add(network)
+            make(network, weights)
+
+        monkeypatch.setattr(PlainNetwork, "__init__", note)
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+
 @dataclass(frozen=True)
 class SmallMachine(Machine):
     """Has memory for the tiny model once, in float32; a second one would only fit in half the precision."""
 
-    others: int = 0
+    networks: Sized = ()
 
     def free_bytes(self) -> int:
-        return int(1.9 * SIZE) - SIZE * (len(alive(PlainNetwork)) - self.others)
+        return int(1.9 * SIZE) - SIZE * len(self.networks)
 
     def total_bytes(self) -> int:
         return int(1.9 * SIZE)
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> Networks:
     """Let models run on a machine of that size."""
-    gc.collect()  # earlier tests' models are no part of this
-    machine = SmallMachine(torch.device("cpu"), native_mxfp4=False, others=len(alive(PlainNetwork)))
+    networks = Networks(monkeypatch)
+    machine = SmallMachine(torch.device("cpu"), native_mxfp4=False, networks=networks)
     monkeypatch.setattr(loader, "look", lambda _device: machine)
+    return networks
 
 
 async def until(engine: LocalEngine, holds: Callable[[EngineHealth], bool]) -> None:
@@ -82,10 +102,10 @@ async def unload(engine: LocalEngine) -> None:
     await until(engine, lambda health: health.active is None and health.target is None)
 
 
-@pytest.mark.usefixtures("small")
-async def test_a_model_without_room_beside_the_old_one_takes_its_place(tmp_path: Path) -> None:
+async def test_a_model_without_room_beside_the_old_one_takes_its_place(
+    small: Networks, tmp_path: Path
+) -> None:
     other = write_checkpoint(tmp_path / "other", seed=5)
-    before = len(alive(PlainNetwork))
     async with running(plain_checkpoint(), isolation="thread", kv_budget_bytes=PAGES) as engine:
         old = engine.submit(request("old", max_tokens=250))
         await engine.load(str(other))
@@ -95,7 +115,7 @@ async def test_a_model_without_room_beside_the_old_one_takes_its_place(tmp_path:
             with pytest.raises(EngineUnavailable, match=CHANGING):
                 engine.submit(request("refused", model=model))
         await ready(engine, "other")
-        assert len(alive(PlainNetwork)) - before == 1
+        assert len(small) == 1
         tokens, _end = await run(engine, request("new"))
         assert tokens == generate(other, (1, 2, 3), 20)
         end = (await collect(old))[-1]
