@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import hypothesis.strategies as st
@@ -75,7 +75,7 @@ def many(examples: int) -> Callable[[Test], Test]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        return cast(Test, seed(SEED)(chosen(test)))
+        return seed(SEED)(chosen(test))
 
     return decorate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from playground import sse
-from playground.runs import KEEP_RUNS, LoggedEvent, Run, RunRegistry
+from playground.runs import KEEP_RUNS, LoggedEvent, Owner, Run, RunRegistry
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, ask, events, running, settled
 
@@ -48,7 +48,7 @@ async def test_a_quiet_stream_is_kept_awake(tmp_path: Path, monkeypatch: pytest.
 
 
 async def test_text_is_joined_and_stays_in_order() -> None:
-    run = Run("owner", "generation", "conversation")
+    run = Run(Owner("owner"), "generation", "conversation")
     for number in range(1000):
         run.append_text(0, f"{number} ")
     run.append_text(1, "other")
@@ -63,7 +63,7 @@ async def test_text_is_joined_and_stays_in_order() -> None:
 
 
 async def test_waiting_text_comes_without_a_further_token() -> None:
-    run = Run("owner", "generation", "conversation")
+    run = Run(Owner("owner"), "generation", "conversation")
     run.append_text(0, "a")
     run.append_text(0, "b")
     async with asyncio.timeout(TIMEOUT):

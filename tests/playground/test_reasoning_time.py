@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from inference.types import Channel, Message, MessageFinished, MessageStarted, Role, TextDelta
 from playground.recorder import Recorder
-from playground.runs import Run
+from playground.runs import Owner, Run
 
 
 async def test_only_the_time_in_which_the_model_reasoned_counts() -> None:
     now = [0.0]
-    recorder = Recorder(Run("owner", "generation", "conversation"), 10.0, clock=lambda: now[0])
+    recorder = Recorder(Run(Owner("owner"), "generation", "conversation"), 10.0, clock=lambda: now[0])
     for index, (channel, text) in enumerate([(Channel.ANALYSIS, "Hm."), (Channel.FINAL, "Six.")]):
         recorder.apply(MessageStarted(index, channel))
         recorder.apply(TextDelta(index, text))

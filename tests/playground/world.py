@@ -70,8 +70,8 @@ async def running(
 ) -> AsyncIterator[World]:
     """Serve until the block ends, then stop in the product's own order.
 
-    ``values`` are settings, ``connections`` other limits than theirs; ``prepare`` may change the app before it
-    answers.
+    ``values`` are settings, ``connections`` other limits than theirs; ``prepare`` may change the app before
+    it answers.
     """
     settings = settings_for(folder, **values)
     codec = HarmonyCodec.load()
