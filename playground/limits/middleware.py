@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError
 from playground.limits.addresses import address_of
@@ -14,12 +15,16 @@ FREE = re.compile(r"/(static/.*|assets/.*|theme\.css|favicon\.ico|healthz)\Z", r
 """Files that cost next to nothing; a page asks for a hundred of them at once."""
 SIGN_IN = re.compile(r"/(oauth|login)/")
 SHARED = re.compile(r"/(s|api/shared)/")
+HOLD_SECONDS = 1.0
+"""How long each further refusal is held back from an address that does not listen to them."""
 
 
 class AddressLimits:
     """Answers 429 to an address that asks too often. ``hops`` is the number of proxies in front.
 
-    The address stands in ``scope["state"]["address"]`` for those limits that need to know more.
+    Whoever asks on in spite of many refusals, these or those of the application, gets each further one a
+    second late: a flood then costs the others nothing, for it goes on only as fast as it is answered. The
+    address stands in ``scope["state"]["address"]`` for those limits that need to know more.
     """
 
     def __init__(self, app: ASGIApp, rates: Rates, hops: int) -> None:
@@ -31,12 +36,24 @@ class AddressLimits:
         if scope["type"] == "http":
             address = address_of(scope, hops=self.hops)
             scope.setdefault("state", {})["address"] = address
+            send = self._holding(send, address)
             try:
                 self._count(scope["path"], address)
             except PlaygroundError as error:
                 await error.response()(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _holding(self, send: Send, address: str) -> Send:
+        """Like ``send``, but late where it refuses once more."""
+
+        async def late(message: Message) -> None:
+            refuses = message["type"] == "http.response.start" and message["status"] == 429
+            if refuses and self.rates.refused_again(address):
+                await asyncio.sleep(HOLD_SECONDS)
+            await send(message)
+
+        return late
 
     def _count(self, path: str, address: str) -> None:
         if FREE.match(path):

@@ -15,6 +15,9 @@ from playground.limits.memory import BoundedWindows
 from playground.limits.words import try_again
 from playground.settings_limits import LimitSettings
 
+REFUSALS = RateLimitItemPerMinute(20)
+"""More than a page or a patient program ever gets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -73,6 +76,10 @@ class Rates:
     def visitor_from(self, address: str) -> None:
         """One new identity."""
         self._take(self._visitors, "visitor", address)
+
+    def refused_again(self, address: str) -> bool:
+        """Whether this address has been refused often in this minute already. Counts one refusal."""
+        return not self._limiter.hit(REFUSALS, "refusal", address)
 
     def _take(self, rule: Rule | None, *key: str) -> None:
         if rule is None or self._limiter.hit(rule.item, *key):

@@ -173,6 +173,29 @@ async def test_an_address_is_counted_whoever_sits_there(tmp_path: Path) -> None:
             assert (await browser.get("/static/favicon.svg")).status_code == 200
 
 
+async def test_who_does_not_listen_to_refusals_gets_further_ones_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.limits.middleware.HOLD_SECONDS", 3600.0)
+    async with running(tmp_path, address_requests_per_minute=1) as world, world.browser() as browser:
+        assert (await browser.get("/api/model")).status_code == 200
+        for _ in range(20):
+            assert refusal(await browser.get("/api/model")) == (429, "rate_limited", True)
+        late = asyncio.create_task(browser.get("/api/model"))
+        assert (await browser.get("/healthz")).status_code == 200
+        assert not (await asyncio.wait({late}, timeout=0.2))[0]
+        late.cancel()
+
+
+def test_refusals_are_forgotten_after_a_minute() -> None:
+    clock = Clock()
+    rates = Rates(LimitSettings(), clock)
+    assert [rates.refused_again("here") for _ in range(21)] == [False] * 20 + [True]
+    assert not rates.refused_again("elsewhere")
+    clock.now += 61
+    assert not rates.refused_again("here")
+
+
 async def test_behind_a_proxy_its_askers_are_told_apart(tmp_path: Path) -> None:
     async with (
         running(tmp_path, behind_proxy=True, address_requests_per_minute=2) as world,
