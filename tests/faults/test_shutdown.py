@@ -103,7 +103,7 @@ async def saved(browser: httpx.AsyncClient, name: str) -> dict[str, Any]:
 
 
 async def refused_as_restarting(browser: httpx.AsyncClient) -> bool:
-    """Whether a new turn is refused in the words that the page waits for."""
+    """Whether a new turn is refused in the words that the page waits for, and not taken any more."""
     answer = await browser.post("/api/turns", json={"text": "One more"})
     if answer.status_code != 503:
         return False
@@ -127,7 +127,7 @@ async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_resta
         began = time.monotonic()
         async with asyncio.timeout(PATIENCE):
             while not await refused_as_restarting(browser):
-                pass
+                count += 1  # the signal has not arrived yet
         assert (await browser.get("/healthz")).status_code == 200
         (tmp_path / "release").touch()
         seen = {name: await reader for name, reader in readers.items()}
