@@ -158,9 +158,9 @@ async def test_readers_who_are_cut_off_leave_nothing_behind(tmp_path: Path, scal
         for state in EVENTS:
             await one_state(world, browser, state, cuts)
         await until(lambda: Held.now(world).no_more_than(before))
-        assert runs.find_open(lambda _: True) == []
+        await until(lambda: runs.find_open(lambda _: True) == [])
         owner = world.engine.requests[0].user_key
-        assert world.app.state.turns.places.taken(owner) == 0
+        await until(lambda: world.app.state.turns.places.taken(owner) == 0)
         tell(f"{cuts * len(EVENTS)} readers cut off in {', '.join(EVENTS)}: nothing left")
 
 
