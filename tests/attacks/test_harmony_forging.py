@@ -282,7 +282,7 @@ async def converse(world: World, browser: httpx.AsyncClient, sequences: Sequence
 async def test_whatever_the_model_writes_is_a_reply_and_nothing_else(
     tmp_path: Path, scale: Scale, tell: Tell, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sequences = replies(scale(120, 10_000))
+    sequences = replies(scale(50, 10_000))
     async with running(tmp_path, **UNLIMITED) as world, world.browser() as browser:
         world.engine.context_length = 1_000_000
         with caplog.at_level(logging.WARNING):

@@ -74,7 +74,7 @@ def open_page(chromium: Browser, served: Served, person: Person) -> Iterator[Ope
 
 @pytest.fixture(scope="module")
 def payloads(scale: Scale) -> list[str]:
-    return sample(scale(36, len(PAYLOADS)))
+    return sample(scale(24, len(PAYLOADS)))
 
 
 def api_of(person: Person) -> httpx.Client:

@@ -43,7 +43,7 @@ def test_no_flipped_byte_gives_a_wrong_answer(
     chance = random.Random(20)
     outcomes: Counter[str] = Counter()
     wrong = []
-    for number in range(scale(60, 1000)):
+    for number in range(scale(30, 1000)):
         damaged = copy_of(path, tmp_path / "copy")
         place = flip(damaged, chance, bits=1 + number % 3)
         outcome = read_all(damaged, truth)

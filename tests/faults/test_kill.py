@@ -66,7 +66,7 @@ def faults_of(
 def test_nothing_that_was_acknowledged_is_lost(
     tmp_path: Path, scale: Scale, tell: Tell, die: Callable[[Path, int], list[Fact]]
 ) -> None:
-    cycles = scale(10, 500)
+    cycles = scale(6, 500)
     found, acknowledged = faults_of(tmp_path, cycles, die, SEED)
     tell(f"{cycles} kills from seed {SEED}, {acknowledged} acknowledged operations, {len(found)} faults")
     assert found == []

@@ -106,7 +106,7 @@ def lose_power(
 
 
 def test_no_acknowledged_transaction_is_lost_with_the_power(tmp_path: Path, scale: Scale, tell: Tell) -> None:
-    transactions, fates = scale(40, 1000), (ONE_FATE, ALL_FATES)[scale(0, 1)]
+    transactions, fates = scale(25, 1000), (ONE_FATE, ALL_FATES)[scale(0, 1)]
     losses = list(lose_power(tmp_path, transactions, SEED, fates))
     found = [each for loss in losses for each in loss.found]
     syncs, states = sum(loss.syncs for loss in losses), sum(loss.states for loss in losses)

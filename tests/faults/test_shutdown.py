@@ -117,8 +117,8 @@ async def refused_as_restarting(browser: httpx.AsyncClient) -> bool:
 async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_restart(
     tmp_path: Path, scale: Scale, tell: Tell
 ) -> None:
-    count = scale(16, 50)
-    drain_seconds = scale(8, int(Settings.model_fields["drain_seconds"].default))
+    count = scale(10, 50)
+    drain_seconds = scale(5, int(Settings.model_fields["drain_seconds"].default))
     async with serving(tmp_path, drain_seconds) as (process, browser):
         short = await begin(browser, "A short one", count // 2)
         long = await begin(browser, "A long one", count - count // 2)
@@ -165,7 +165,7 @@ async def test_replies_end_or_are_kept_and_readers_see_the_state_after_the_resta
 
 async def test_without_a_drain_no_reply_ends_by_itself(tmp_path: Path) -> None:
     """The planted hole: a server that stops at once."""
-    script = Script([("final", SHORT_TEXT)], pause=0.05)
+    script = Script([("final", 20 * SHORT_TEXT)], pause=0.05)
     async with AsyncExitStack() as stack:
         async with running(tmp_path, script) as world:
             browser = await stack.enter_async_context(world.browser())
