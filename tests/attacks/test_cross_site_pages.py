@@ -17,7 +17,7 @@ from playground.security import OriginCheck
 from tests.browser import TIMEOUT_MS, chromium_running
 from tests.playground.ui.served import Served, serving
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 EVIL = """<!doctype html><title>evil</title><body><script>
 const home = HOME, chat = CHAT, read = [];

@@ -74,6 +74,7 @@ async def test_five_hundred_questions_take_eight_places_and_others_are_answered(
         script.hold.set()
 
 
+@pytest.mark.long
 async def test_several_keys_of_one_person_are_one_person(tmp_path: Path, scale: Scale) -> None:
     script = Script(hold=asyncio.Event(), hold_at=2)
     assert script.hold is not None

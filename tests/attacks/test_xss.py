@@ -121,6 +121,7 @@ def test_in_the_stream_and_after_a_reload(
     tell(f"{len(payloads)} payloads in a stream and after a reload: none ran, loaded or covered anything")
 
 
+@pytest.mark.long
 def test_in_titles_searches_and_dialogs(open_page: Open, person: Person, payloads: list[str]) -> None:
     kept = person.keep(
         *(conversation(typed(text)[:200], question=typed(text), answer="x") for text in payloads[:40])
@@ -144,6 +145,7 @@ def test_in_titles_searches_and_dialogs(open_page: Open, person: Person, payload
         )
 
 
+@pytest.mark.long
 def test_in_settings_and_presets(open_page: Open, person: Person, payloads: list[str]) -> None:
     with api_of(person) as client:
         for text in map(typed, payloads[:10]):
@@ -161,6 +163,7 @@ def test_in_settings_and_presets(open_page: Open, person: Person, payloads: list
         assert sentinel.look("body > dialog :not(form), #pg-title") == []
 
 
+@pytest.mark.long
 def test_in_files_names_and_refusals(open_page: Open, payloads: list[str]) -> None:
     sentinel = open_page()
     page = sentinel.page

@@ -268,7 +268,7 @@ async def test_deleting_a_conversation_stops_its_reply_and_removes_everything(tm
 
 
 async def test_thirty_replies_stream_at_once_and_none_is_mixed_up(tmp_path: Path) -> None:
-    async with running(tmp_path) as world, world.browser() as browser:
+    async with running(tmp_path, replies_at_once=0) as world, world.browser() as browser:
         world.engine.choose = lambda request: Script(
             [("final", f"reply to {world.engine.codec.decode(request.prompt_ids)[-60:]}")], pause=0.005
         )

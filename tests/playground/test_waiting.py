@@ -132,7 +132,7 @@ async def test_a_server_that_stops_refuses_who_waits(tmp_path: Path) -> None:
         await until_waiting(world, 1)
         await world.app.state.turns.close()
         answer = await waiting
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "restarting")
         await browser.aclose()
 
 

@@ -185,7 +185,7 @@ def test_who_has_used_up_a_day_keeps_the_text_and_is_told_when(chromium: Browser
         expect(page.get_by_test_id("reply-footer")).to_be_visible()
         ask(page, "Twice")
         expect(page.get_by_test_id("countdown")).to_have_text(
-            re.compile(r"^Again in (.+ hours?|.+ minutes?|\d+ s)\.$")
+            re.compile(r"^Try again in (.+ hours?|.+ minutes?|\d+ s)\.$")
         )
         expect(page.get_by_test_id("composer-input")).to_have_value("Twice")
         expect(page.get_by_test_id("user-message")).to_have_count(1)
