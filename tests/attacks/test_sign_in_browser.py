@@ -18,7 +18,7 @@ from tests.attacks.real_provider import RealProvider, free_port, real_provider
 from tests.browser import TIMEOUT_MS, chromium_running
 from tests.playground.ui.served import Served, serving
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 ASK = """async ([method, path, body]) => {
   const answer = await fetch(path, { method, body: body && JSON.stringify(body),
