@@ -102,15 +102,18 @@ def run(settings: Settings, listener: socket) -> None:
     async def on_drain() -> None:
         for task in starting:
             task.cancel()
-        if count := app.state.turns.open_count:
+        if count := app.state.turns.open_count + app.state.completions.open_count:
             replies = "one reply" if count == 1 else f"{count} replies"
             typer.echo(f"Waiting for {replies} to end. Press Ctrl-C again to stop now.")
-        await app.state.turns.drain(settings.drain_seconds)
+        await asyncio.gather(
+            app.state.turns.drain(settings.drain_seconds),
+            app.state.completions.drain(settings.drain_seconds),
+        )
 
     async def on_stop() -> None:
         for task in starting:
             task.cancel()
-        await app.state.turns.close()
+        await asyncio.gather(app.state.completions.close(), app.state.turns.close())
 
     with contextlib.suppress(KeyboardInterrupt):  # raised again after an orderly end
         config = server.configure(app, settings)

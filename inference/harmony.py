@@ -24,7 +24,7 @@ from inference.errors import HarmonyFormatError, VocabularyError
 from inference.harmony_continue import beginning_of
 from inference.harmony_stream import StreamParser
 from inference.long_text import encode_long
-from inference.types import Message, Prompt, ReasoningEffort, RenderedPrompt, Role
+from inference.types import Constraint, Message, Prompt, ReasoningEffort, RenderedPrompt, Role, ToolChoice
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
@@ -101,7 +101,9 @@ class HarmonyCodec:
             if index in old:
                 turns[-1].dropped_reasoning += 1
             else:
-                turns[-1].ids += self._render_text(_empty_message(message), message.content)
+                turns[-1].ids += message.written or self._render_text(
+                    _empty_message(message), message.content
+                )
         return turns
 
     def _render_message(self, message: library.Message, has_functions: bool = False) -> list[int]:
@@ -130,6 +132,10 @@ class HarmonyCodec:
     def parser(self, tools: Sequence[str] = (), python: bool = False) -> StreamParser:
         """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
         return StreamParser(self.token_bytes, tools=tools, python=python)
+
+    def constraint(self, prompt: Prompt, choice: ToolChoice) -> Constraint | None:
+        """What the reply to a prompt may look like; ``None`` where everything is allowed."""
+        return None
 
     def beginning_of(self, written: Sequence[int], *, answer_now: bool) -> tuple[int, ...] | None:
         """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""

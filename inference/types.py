@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Role(StrEnum):
@@ -60,7 +60,9 @@ class Message:
     ``recipient`` names the tool that an assistant message calls (``python``,
     ``functions.NAME``) or ``assistant`` on a tool's result. ``name`` is the author's name
     of a tool message (``functions.NAME``). ``content_type`` is ``None`` or ``"json"``.
-    ``recovered`` marks a message that the model wrote malformed and the parser mended.
+    ``recovered`` marks a message that the model wrote malformed and the parser mended. ``written`` are the
+    ids of the whole message as the model wrote it, ``<|start|>assistant`` and its end included, if they are
+    known: a prompt then repeats them instead of writing the message anew.
     """
 
     role: Role
@@ -70,15 +72,40 @@ class Message:
     name: str | None = None
     content_type: str | None = None
     recovered: bool = False
+    written: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A function that the model may call; ``parameters`` is a JSON schema or ``None`` for no arguments."""
+    """A function that the model may call; ``parameters`` is a JSON schema or ``None`` for no arguments.
+
+    ``strict``: the arguments of every call match the schema.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which functions a reply calls: as it likes (``auto``), none, or at least one (``required``).
+
+    With a ``name`` it is that one.
+    """
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """The answer is JSON that matches ``schema``; ``None`` is any JSON object."""
+
+    name: str
+    description: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +114,7 @@ class Prompt:
 
     ``messages`` are user, assistant and tool messages, oldest first. ``instructions`` become
     harmony's developer message. ``current_date`` is ISO 8601 (``YYYY-MM-DD``).
-    ``python`` declares the built-in python tool.
+    ``python`` declares the built-in python tool. ``response_format`` stands in the developer message, too.
     """
 
     messages: Sequence[Message]
@@ -97,6 +124,7 @@ class Prompt:
     python: bool = False
     current_date: str | None = None
     model_identity: str | None = None
+    response_format: ResponseFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +158,29 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageRule:
+    """One kind of message that a constrained reply may hold.
+
+    ``header`` are the ids from behind ``<|start|>assistant`` up to ``<|message|>``, that one included.
+    ``grammar`` is an llguidance grammar, as its JSON text, which the content matches; ``None`` leaves the
+    content free. ``end`` is the id that ends a content with a grammar. ``once``: only the first message of a
+    reply may be of this kind.
+    """
+
+    header: tuple[int, ...]
+    grammar: str | None = None
+    end: int | None = None
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What a reply may look like: every message follows one of the rules."""
+
+    rules: tuple[MessageRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What goes into the engine: token ids and how to continue them.
 
@@ -142,6 +193,7 @@ class GenerationRequest:
     sampling: SamplingParams
     user_key: str = ""
     model: str | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,29 +8,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
-from inference.errors import RequestRefused
 from inference.harmony_stream import StreamParser
-from inference.types import (
-    Channel,
-    FinishReason,
-    GenerationRequest,
-    MessageFinished,
-    StreamEvent,
-    Timings,
-    TokensFinished,
-    TokensGenerated,
-    TokensStarted,
-    Usage,
-)
-from playground.errors import INTERNAL_SENTENCE
+from inference.types import GenerationRequest, TokensStarted
+from playground.generation import BROKEN, Outcome, Portion, Queued, generate
 from playground.recorder import ChannelTokens, Recorder
 from playground.runs import Run
 from storage.errors import StorageError
@@ -40,25 +27,6 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 0.3
-STATUS = {
-    FinishReason.STOP: GenerationStatus.FINISHED,
-    FinishReason.LENGTH: GenerationStatus.FINISHED,
-    FinishReason.TOOL_CALL: GenerationStatus.FINISHED,
-    FinishReason.CANCELLED: GenerationStatus.CANCELLED,
-    FinishReason.ERROR: GenerationStatus.FAILED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a reply ended."""
-
-    status: GenerationStatus
-    finish_reason: FinishReason | None
-    usage: Usage = field(default_factory=Usage)
-    timings: Timings = field(default_factory=Timings)
-    error: str | None = None
-    error_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +62,19 @@ class Reply:
         self._primed = primed
         self._recorder = Recorder(run, primed.reasoning_seconds)
         self._output_ids = list(primed.ids)
-        self._counted: Counter[Channel] = Counter()
-        self._written: Counter[Channel] = Counter()
         self._changed = asyncio.Event()
 
     async def generate(self, engine: Engine, parser: StreamParser, request: GenerationRequest) -> Outcome:
         """Run the model once, from submission to its last token, while a second task saves the text."""
         saver = asyncio.create_task(self._save_regularly())
-        ended = False
         try:
-            outcome = await self._consume(engine, parser, request)
-            ended = True
+            return await self._consume(engine, parser, request)
         except Exception as error:
             log.exception("generation %s failed", request.request_id, exc_info=error)
-            outcome = Outcome(
-                GenerationStatus.FAILED,
-                FinishReason.ERROR,
-                error=INTERNAL_SENTENCE,
-                error_code="internal_error",
-            )
+            return BROKEN
         finally:
             saver.cancel()
             await asyncio.wait({saver})
-            if not ended:
-                await engine.cancel(request.request_id)
-        return outcome
 
     def save_end(self, outcome: Outcome) -> GenerationRecord:
         """Commit the rest of the text and how it ended. Blocks; raises ``StorageError``."""
@@ -164,47 +120,31 @@ class Reply:
         )
 
     async def _consume(self, engine: Engine, parser: StreamParser, request: GenerationRequest) -> Outcome:
-        self._take_over(parser)
-        try:
-            tokens = engine.submit(request)
-        except RequestRefused as refusal:
-            return Outcome(
-                GenerationStatus.FAILED, FinishReason.ERROR, error=str(refusal), error_code=refusal.code
-            )
-        self._run.publish("queued", {"position": engine.health().waiting})
-        if self._run.cancel_requested:
-            await engine.cancel(request.request_id)
-        async for event in tokens:
-            match event:
-                case TokensStarted():
-                    await self._started(event, len(request.prompt_ids))
-                case TokensGenerated():
-                    if len(self._output_ids) == len(self._primed.ids):
-                        self._recorder.resume()
-                    self._output_ids.extend(event.token_ids)
-                    self._apply(parser.feed(event.token_ids), parser)
-                    self._changed.set()
-                case TokensFinished():
-                    return self._finished(event, parser)
-        raise RuntimeError("the engine's stream ended without its last event")
+        outcome = BROKEN
+        async with aclosing(generate(engine, parser, request, self._tokens, self._primed.ids)) as events:
+            async for event in events:
+                match event:
+                    case Queued():
+                        self._run.publish("queued", {"position": event.position})
+                        if self._run.cancel_requested:
+                            await engine.cancel(request.request_id)
+                    case TokensStarted():
+                        await self._started(event, len(request.prompt_ids))
+                    case Portion():
+                        self._write(event)
+                    case Outcome():
+                        outcome = event
+        return outcome
 
-    def _take_over(self, parser: StreamParser) -> None:
-        """Show the text that the reply begins with, at once."""
-        for event in parser.feed(self._primed.ids):
+    def _write(self, portion: Portion) -> None:
+        if not portion.primed:
+            if portion.token_ids and len(self._output_ids) == len(self._primed.ids):
+                self._recorder.resume()
+            self._output_ids.extend(portion.token_ids)
+        for event in portion.events:
             self._recorder.apply(event)
-        self._counted.update(parser.channel_tokens)
-        if self._primed.ids:
+        if portion.token_ids:
             self._changed.set()
-
-    def _apply(self, events: Sequence[StreamEvent], parser: StreamParser) -> None:
-        """Record what came, and count the tokens once a message is over."""
-        for event in events:
-            self._recorder.apply(event)
-        if any(isinstance(event, MessageFinished) for event in events):
-            new = Counter(parser.channel_tokens) - self._counted
-            self._tokens.add(new)
-            self._counted += new
-            self._written += new
 
     async def _started(self, event: TokensStarted, prompt_tokens: int) -> None:
         self._generation = dataclasses.replace(
@@ -222,17 +162,6 @@ class Reply:
             await run_in_threadpool(self._mark_running, event)
         except StorageError as error:
             log.warning("generation %s could not be marked as running: %s", self._generation.id, error.code)
-
-    def _finished(self, event: TokensFinished, parser: StreamParser) -> Outcome:
-        self._apply(parser.finish(event.finish_reason), parser)
-        reason = parser.finish_reason(event.finish_reason)
-        usage = dataclasses.replace(
-            event.usage,
-            reasoning=self._written[Channel.ANALYSIS],
-            commentary=self._written[Channel.COMMENTARY],
-            final=self._written[Channel.FINAL],
-        )
-        return Outcome(STATUS[reason], reason, usage, event.timings, event.error, event.error_code)
 
     async def _save_regularly(self) -> None:
         """Save what is new every 0.3 s. A failure is met again at the end, where it is told."""

@@ -21,10 +21,11 @@ from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest
 from playground import views
 from playground.errors import restarting
+from playground.generation import Outcome
 from playground.limits.allowance import ANY, Allowance, Places, check_tokens, utc_now
 from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRequest, check_request
 from playground.recorder import ChannelTokens
-from playground.reply import Outcome, Primed, Reply
+from playground.reply import Primed, Reply
 from playground.runs import Run, RunRegistry
 from playground.temporary import Chat, Stores
 from playground.titles import Titles

@@ -37,6 +37,7 @@ from playground.api import (
     turns,
 )
 from playground.backups import Backups
+from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
@@ -82,6 +83,9 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default)
     stores = Stores(store)
     service = TurnService(stores, engine, codec, RunRegistry(), limits)
+    completions = CompletionService(
+        store, engine, codec, service.places, service.tokens, settings.max_tokens_default
+    )
     page_served = asyncio.Event()
 
     @asynccontextmanager
@@ -93,6 +97,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
         finally:
             tidying.cancel()
             await asyncio.wait({tidying})
+            await completions.close()
             await service.close()
             await engine.close()
             await asyncio.to_thread(backups.close)
@@ -107,6 +112,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.codec = codec
     app.state.engine = engine
     app.state.turns = service
+    app.state.completions = completions
     app.state.backups = backups = Backups.configured(settings)
     app.state.accounts = accounts = Accounts(settings, store)
     app.state.sign_in = _sign_in(accounts, stores, service)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from inference.engine import Engine
 from inference.harmony import HarmonyCodec
+from playground.completions.service import CompletionService
 from playground.limits.rates import Rates
 from playground.settings import Settings
 from playground.temporary import Stores
@@ -41,6 +42,10 @@ def _turns(request: Request) -> TurnService:
     return cast(TurnService, request.app.state.turns)
 
 
+def _completions(request: Request) -> CompletionService:
+    return cast(CompletionService, request.app.state.completions)
+
+
 def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
@@ -56,6 +61,7 @@ NamedStore = Annotated[Store, Depends(_named_store)]
 """The store of the conversation or reply in the address, which may be a temporary one."""
 CodecDep = Annotated[HarmonyCodec, Depends(_codec)]
 EngineDep = Annotated[Engine, Depends(_engine)]
+CompletionsDep = Annotated[CompletionService, Depends(_completions)]
 TurnsDep = Annotated[TurnService, Depends(_turns)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RatesDep = Annotated[Rates, Depends(_rates)]

@@ -1,0 +1,233 @@
+"""The use case of the OpenAI APIs: check, render, generate, count. Nothing here knows a wire format."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import ExitStack, aclosing
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from inference.engine import Engine
+from inference.errors import EngineUnavailable
+from inference.harmony import HarmonyCodec
+from inference.types import GenerationRequest, ModelStatus, SamplingParams
+from playground.completions.replays import Replays
+from playground.completions.request import CompletionRequest
+from playground.completions.run import CompletionRun
+from playground.errors import PlaygroundError, restarting
+from playground.generation import GenerationEvent, Outcome
+from playground.limits.allowance import Allowance, Places, check_tokens, utc_now
+from playground.model_names import answers_to
+from playground.recorder import ChannelTokens
+from storage.errors import StorageError
+from storage.records import new_id
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 3.0
+
+
+class Completion:
+    """The accepted replies to one request, each to be followed once by ``follow``."""
+
+    def __init__(self, service: CompletionService, owner_id: str, model: ModelStatus) -> None:
+        self._service = service
+        self._leave = ExitStack()
+        self.owner_id = owner_id
+        self.model = model
+        self.runs: list[CompletionRun] = []
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """What is in force, after the server's own limits."""
+        return self.runs[0].request.sampling
+
+    async def follow(self, run: CompletionRun) -> AsyncGenerator[GenerationEvent]:
+        """The events of one reply. At their end, or when the reader leaves, it is counted."""
+        try:
+            async with aclosing(run.events()) as events:
+                async for event in events:
+                    if isinstance(event, Outcome):
+                        self._service.ended(self, run)
+                    yield event
+        finally:
+            self._service.ended(self, run)
+
+    async def cancel(self) -> None:
+        """End all replies early; whoever follows them gets the end."""
+        for run in self.runs:
+            await run.cancel()
+
+    async def close(self) -> None:
+        """Give up replies that are not followed, or not any more."""
+        for run in self.runs:
+            await run.close()
+            self._service.ended(self, run)
+
+    def hold(self, places: Places, allowance: Allowance) -> None:
+        """Take one more of the owner's places. Raises PlaygroundError (429)."""
+        self._leave.enter_context(places.one(self.owner_id, allowance))
+
+    def leave(self) -> None:
+        """Give all places back."""
+        self._leave.close()
+
+
+class CompletionService:
+    """Accepts requests and keeps count of their replies. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        codec: HarmonyCodec,
+        places: Places,
+        tokens: ChannelTokens,
+        max_tokens: int,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._codec = codec
+        self._places = places
+        self._tokens = tokens
+        self._max_tokens = max_tokens
+        self.replays = Replays()
+        self._open: dict[str, Completion] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stops = False
+
+    @property
+    def open_count(self) -> int:
+        """How many replies are being written now."""
+        return len(self._open)
+
+    async def begin(self, owner_id: str, request: CompletionRequest, allowance: Allowance) -> Completion:
+        """Check the request and give it to the engine.
+
+        Raises:
+            PlaygroundError: it cannot be taken, or is more than ``allowance`` allows.
+            InferenceError: a message, a function or a schema is not allowed, or the engine refuses.
+        """
+        self._check_open()
+        completion = Completion(self, owner_id, self._model(request.model))
+        try:
+            for _ in range(request.count):
+                completion.hold(self._places, allowance)
+            await run_in_threadpool(check_tokens, self._store, owner_id, allowance)
+            requests = await run_in_threadpool(self._requests, completion, request)
+            self._check_open()
+            functions = [tool.name for tool in request.prompt.tools]
+            for each in requests:
+                run = CompletionRun(self._engine, self._codec, self._tokens, each, functions, request.stop)
+                completion.runs.append(run)
+                self._open[each.request_id] = completion
+                self._idle.clear()
+                if refused := await run.submit():
+                    raise _refusal(refused)
+        except BaseException:
+            await completion.close()
+            completion.leave()
+            raise
+        return completion
+
+    def ended(self, completion: Completion, run: CompletionRun) -> None:
+        """One reply is over, however it ended; only the first call counts."""
+        if self._open.pop(run.request.request_id, None) is None:
+            return
+        replay = run.replay()
+        if replay is not None:
+            self.replays.keep(completion.owner_id, replay)
+        self.spawn(self._count(completion.owner_id, len(run.output_ids)))
+        if not any(each.request.request_id in self._open for each in completion.runs):
+            completion.leave()
+        if not self._open:
+            self._idle.set()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do something that no reader's leaving stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, and wait until all replies have ended, but not for longer."""
+        self._stops = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    async def close(self) -> None:
+        """End every reply, and what still works on one."""
+        self._stops = True
+        for completion in set(self._open.values()):
+            await completion.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _requests(self, completion: Completion, request: CompletionRequest) -> list[GenerationRequest]:
+        """What the engine is given. Blocks: long prompts take a while to write."""
+        prompt_ids = tuple(self._codec.render(request.prompt))
+        model = completion.model
+        room = self._max_tokens
+        if model.context_length is not None:
+            room = max(1, model.context_length - len(prompt_ids))
+        constraint = self._codec.constraint(request.prompt, request.tool_choice)
+        requests = []
+        for number in range(request.count):
+            sampling = SamplingParams(
+                temperature=request.temperature,
+                top_p=request.top_p,
+                max_tokens=min(request.max_tokens or self._max_tokens, room),
+                seed=None if request.seed is None else request.seed + number,
+                stop_token_ids=self._codec.STOP_TOKEN_IDS,
+                logprobs=request.logprobs,
+            )
+            self._engine.check(len(prompt_ids), sampling)
+            requests.append(
+                GenerationRequest(new_id(), prompt_ids, sampling, completion.owner_id, model.name, constraint)
+            )
+        return requests
+
+    def _model(self, wanted: str | None) -> ModelStatus:
+        health = self._engine.health()
+        if health.active is None or not health.alive:
+            self._engine.check(1, SamplingParams(max_tokens=1))
+            raise EngineUnavailable("The model is not ready yet. Try again in a moment.")
+        if wanted is not None and not answers_to(health.active, wanted):
+            raise PlaygroundError(
+                "model_not_found",
+                f"This server runs {health.active.name}, and no model of the name that was asked for.",
+                status=404,
+                param="model",
+            )
+        return health.active
+
+    def _check_open(self) -> None:
+        if self._stops:
+            raise restarting()
+
+    async def _count(self, owner_id: str, tokens: int) -> None:
+        """Add to what the owner has used today."""
+        day = utc_now().date().isoformat()
+        try:
+            await run_in_threadpool(self._store.add_usage, owner_id, day, 1, tokens)
+        except StorageError as error:
+            log.warning("a reply could not be counted: %s", error.code)
+
+
+def _refusal(outcome: Outcome) -> PlaygroundError:
+    """What the engine said when it was given the request."""
+    code = outcome.error_code or "engine_unavailable"
+    status = {"queue_full": 429, "engine_unavailable": 503}.get(code, 400)
+    return PlaygroundError(code, outcome.error or "", status=status, retry_after=5 if status == 429 else None)
