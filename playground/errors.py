@@ -30,6 +30,8 @@ HEADERS = {
     503: {"Retry-After": "5"},
 }
 """What an answer of this status carries beside its body."""
+KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""What OpenAI calls the errors of these statuses."""
 RESTART_SECONDS = 10
 INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
@@ -58,7 +60,7 @@ class PlaygroundError(Exception):
 
     def body(self) -> ErrorBody:
         """The JSON shape."""
-        body = error_body(self.code, self.message, self.param)
+        body = error_body(self.code, self.message, self.param, self.status)
         if self.retry_after is not None:
             body["error"]["retry_after"] = self.retry_after
         return body
@@ -71,9 +73,14 @@ class PlaygroundError(Exception):
         return JSONResponse(self.body(), self.status, headers)
 
 
-def error_body(code: str, message: str, param: str | None = None) -> ErrorBody:
-    """The single JSON shape of an error."""
-    error: dict[str, str | int] = {"code": code, "message": message}
+def kind_of(status: int) -> str:
+    """OpenAI's word for the kind of error that an answer of this status is: its ``type``."""
+    return KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def error_body(code: str, message: str, param: str | None = None, status: int = 500) -> ErrorBody:
+    """The single JSON shape of an error, which is OpenAI's with more in it."""
+    error: dict[str, str | int] = {"code": code, "type": kind_of(status), "message": message}
     if param is not None:
         error["param"] = param
     return {"error": error}

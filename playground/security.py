@@ -69,7 +69,7 @@ SHARED_ADDRESS = re.compile(r"/(s|api/shared)/[A-Za-z0-9_-]{1,64}\Z")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONVERSATION_PAGE = re.compile(r"/c/[A-Za-z0-9_-]{1,64}/?\Z")
 OPEN_PATHS = re.compile(
-    r"/(c/[A-Za-z0-9_-]{1,64}/?|s/[A-Za-z0-9_-]{1,64}|api/.*|(static|assets)/[A-Za-z0-9._/-]{1,200}"
+    r"/(c/[A-Za-z0-9_-]{1,64}/?|s/[A-Za-z0-9_-]{1,64}|(api|v1)/.*|(static|assets)/[A-Za-z0-9._/-]{1,200}"
     r"|theme\.css|favicon\.ico|healthz|metrics|oauth/login|oauth/callback|login/callback)?\Z",
     re.DOTALL,
 )
@@ -207,7 +207,7 @@ class BodyLimits:
 
 
 class Surface:
-    """Answers 404 outside of ``OPEN_PATHS``, and 405 to whatever would change something outside of the API.
+    """Answers 404 outside of ``OPEN_PATHS``, and 405 to whatever would change something outside of the APIs.
 
     Gradio's queue, uploads and files do not know who asks, and the page uses none of them.
     """
@@ -223,7 +223,7 @@ class Surface:
                 await send({"type": "websocket.close", "code": 1008})
             return
         changes = scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}
-        if changes and not scope["path"].startswith("/api/"):
+        if changes and not scope["path"].startswith(("/api/", "/v1/")):
             await method_not_allowed().response()(scope, receive, send)
             return
         await self.app(scope, receive, send)

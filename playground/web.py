@@ -36,6 +36,8 @@ from playground.api import (
     transfer,
     turns,
 )
+from playground.api.openai.application import create_api
+from playground.api.openai.models import ollama
 from playground.backups import Backups
 from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
@@ -127,10 +129,12 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     # Mounted, and not included: an unknown path or method must end here, not in the page's own application.
     api = APIRouter(redirect_slashes=False)
     api.include_router(models.router, dependencies=[Depends(may_enter)])
+    api.include_router(ollama, dependencies=[Depends(may_enter)])
     pages = (page, account, admin, conversations, turns, generations, presets, search, shares, transfer)
     for module in pages:
         api.include_router(module.router)
     app.mount("/api", api)
+    app.mount("/v1", create_api(app))
     # Gradio's page asks for a few files of its own under /static.
     files = PageFiles(directory=STATIC_FOLDER, packages=[("gradio", "templates/frontend/static")])
     app.mount("/static", files, name="static")

@@ -146,7 +146,7 @@ class IdentityMiddleware:
             return
         path: str = scope["path"]
         is_page = path == "/" or CONVERSATION_PAGE.match(path) is not None
-        asks = path.startswith("/api/") and not SHARED_ADDRESS.match(path)
+        asks = path.startswith(("/api/", "/v1/")) and not SHARED_ADDRESS.match(path)
         if not (is_page or asks or OTHER_PATHS.match(path)):
             await self.app(scope, receive, send)
             return

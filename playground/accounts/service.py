@@ -63,7 +63,7 @@ class Accounts:
     def welcome(self, visit: Visit) -> None:
         """See that a page's visitor has a token that stands for somebody, or soon will."""
         token = visit.token
-        known = token is not None and (token in self.guests or token in self.issued or self._is_known(token))
+        known = token is not None and (token in self.guests or token in self.issued or self.is_known(token))
         visit.give = token if known else self._new_token()
 
     def find(self, visit: Visit, admit: Callable[[], None] = lambda: None) -> Actor | None:
@@ -140,7 +140,8 @@ class Accounts:
         self.issued.note(token)
         return token
 
-    def _is_known(self, token: str) -> bool:
+    def is_known(self, token: str) -> bool:
+        """Whether this cookie stands for a guest who has been here, or for a session. Blocks."""
         hashed = token_hash(token)
         session = self.store.session_for(hashed, now=self.clock(), idle=self.idle)
         return session is not None or self.store.has_guest(hashed)

@@ -9,6 +9,7 @@ class For(StrEnum):
     """Who may use a route, and whose things it shows."""
 
     ANYBODY = "the same for everybody"
+    MODEL = "asks the model as whoever asks, known or not; a key needs the scope for it"
     ASKER = "the asker's own things; a key needs the scope"
     ID = "the things of whoever owns the ids that are named; foreign ids read like absent ones"
     PERSON = "the asker's own account, by cookie alone: a key never may"
@@ -27,6 +28,12 @@ ROUTES: dict[tuple[str, str], For] = {
     ("POST", "/api/model"): For.ANYBODY,
     ("GET", "/api/models"): For.ANYBODY,
     ("GET", "/api/status"): For.ANYBODY,
+    ("GET", "/api/version"): For.ANYBODY,
+    ("GET", "/api/tags"): For.ANYBODY,
+    ("GET", "/v1/openapi.json"): For.ANYBODY,
+    ("HEAD", "/v1/openapi.json"): For.ANYBODY,
+    ("GET", "/v1/models"): For.MODEL,
+    ("GET", "/v1/models/{name:path}"): For.MODEL,
     ("GET", "/oauth/login"): For.SIGN_IN,
     ("GET", "/oauth/callback"): For.SIGN_IN,
     ("GET", "/login/callback"): For.SIGN_IN,

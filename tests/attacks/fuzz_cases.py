@@ -24,7 +24,7 @@ from tests.attacks.limits import UNLIMITED
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, running
 
-ERROR_FIELDS = {"code", "message", "param", "request_id", "retry_after"}
+ERROR_FIELDS = {"code", "type", "message", "param", "request_id", "retry_after"}
 Ids = dict[str, list[str]]
 
 
@@ -231,7 +231,7 @@ def fault_of(status: int, kind: str, content: bytes, *, head: bool = False) -> s
     if kind != "application/json":
         return f"an error as {kind}"
     error = json.loads(content).get("error", {})
-    if not {"code", "message"} <= set(error) <= ERROR_FIELDS:
+    if not {"code", "type", "message"} <= set(error) <= ERROR_FIELDS:
         return f"an error of another shape: {sorted(error)}"
     if (
         not error["message"].endswith(".")

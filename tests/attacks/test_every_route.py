@@ -221,6 +221,7 @@ def alices_rows(scene: Scene) -> list[Any]:
 
 
 CLOSED_TO = {
+    ("revoked key", For.MODEL): 401,
     ("revoked key", For.ASKER): 401,
     ("revoked key", For.PERSON): 401,
     ("key without the scope", For.ASKER): 403,

@@ -34,7 +34,7 @@ def fault(answer: httpx.Response) -> dict[str, str]:
     body = answer.json()
     assert set(body) == {"error"}, body
     error: dict[str, str] = body["error"]
-    assert {"code", "message"} <= set(error) <= {"code", "message", "param", "request_id"}
+    assert {"code", "type", "message"} <= set(error) <= {"code", "type", "message", "param", "request_id"}
     assert error["message"].endswith((".", "?"))
     assert "Traceback" not in answer.text
     return error

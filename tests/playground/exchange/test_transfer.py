@@ -100,6 +100,7 @@ async def test_a_refused_file_leaves_nothing_behind(browser: httpx.AsyncClient) 
     assert answer.json() == {
         "error": {
             "code": "invalid_import",
+            "type": "invalid_request_error",
             "message": "The conversation “Broken” has a message with the role “root”, "
             "which no message can have.",
         }

@@ -1,0 +1,64 @@
+"""What a reply says of the request beside the answer: the settings in force, and what was not honoured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inference.types import ReasoningEffort
+from playground.completions.service import Completion
+
+Json = dict[str, Any]
+
+NAME_CHARS = 80
+MOST_NOTES = 50
+
+
+class Notes:
+    """Remarks on parameters, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._items: list[Json] = []
+
+    def add(self, param: str, message: str) -> None:
+        """One sentence on one parameter; the same one is said once, and there are not too many."""
+        name = param if len(param) <= NAME_CHARS else param[:NAME_CHARS] + "…"
+        item = {"param": name, "message": message}
+        if item not in self._items and len(self._items) < MOST_NOTES:
+            self._items.append(item)
+
+    def ignored(self, given: Mapping[str, object], harmless: Mapping[str, str]) -> None:
+        """A note for each parameter that is in ``harmless`` (with the reason), and for each unknown one."""
+        for name, value in given.items():
+            if value is not None:
+                self.add(name, harmless.get(name, "This parameter is not known here and was ignored."))
+
+    @property
+    def items(self) -> list[Json]:
+        """``{"param", "message"}`` of each remark."""
+        return list(self._items)
+
+    def extend(self, items: Iterable[Json]) -> None:
+        """Take over the remarks of something that was made before."""
+        for item in items:
+            self.add(item["param"], item["message"])
+
+
+def effective(completion: Completion, effort: ReasoningEffort) -> Json:
+    """The settings that a reply is made with, after the server's own limits and defaults."""
+    sampling = completion.sampling
+    return {
+        "model": completion.model.name,
+        "revision": completion.model.revision,
+        "reasoning_effort": effort.value,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": sampling.seed,
+        "logprobs": sampling.logprobs,
+    }
+
+
+def remarks(settings: Json, notes: Notes) -> Json:
+    """The field ``playground`` of a reply."""
+    return {"settings": settings, "notes": notes.items}
