@@ -18,10 +18,10 @@ test: $(VENV)/.test-ready
 	@sh tests/run.sh $(BIN)
 
 attack: $(VENV)/.test-ready
-	@$(BIN)/python -m pytest tests/attacks --full -q
+	@$(BIN)/python -m pytest tests/attacks --full -q --numprocesses auto --dist worksteal
 
 faults: $(VENV)/.test-ready
-	@$(BIN)/python -m pytest tests/faults --full -q
+	@$(BIN)/python -m pytest tests/faults --full -q --numprocesses auto --dist worksteal
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+PARTS = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of ``of`` equal parts of a long test, counted from 0; each tries other random things."""
+
+    number: int
+    of: int
+
+    def share(self, count: int) -> int:
+        """How many of ``count`` this part tries."""
+        return count // self.of + (self.number < count % self.of)
+
+    def seed(self, first: int) -> int:
+        """A seed far from those of the other parts."""
+        return first + 1_000_000 * self.number
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With ``--full`` what asks for a ``part`` is tried in parts, so that several processes can share it."""
+    if "part" in metafunc.fixturenames:
+        count = PARTS if metafunc.config.getoption("--full") else 1
+        parts = [Part(number, count) for number in range(count)]
+        metafunc.parametrize("part", parts, ids=[f"part{part.number}" for part in parts])
 
 
 Scale = Callable[[int, int], int]

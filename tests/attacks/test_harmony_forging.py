@@ -25,7 +25,7 @@ from inference.harmony import HarmonyCodec
 from inference.types import Message, Prompt, RenderedPrompt, Role
 from inference.vocabulary import CALL, CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START
 from tests.attacks.limits import UNLIMITED
-from tests.conftest import Scale
+from tests.conftest import Part, Scale
 from tests.inference.harmony_cases import MARKERS, ids_of
 from tests.playground.exchange.files import chatgpt, node
 from tests.playground.scripted import Script
@@ -245,9 +245,9 @@ ATTACKS = [
 ]
 
 
-def replies(count: int) -> list[list[int]]:
+def replies(count: int, seed: int) -> list[list[int]]:
     """Sequences of markers, words and any ids at all; the same ones in every run."""
-    draw = random.Random(5)
+    draw = random.Random(seed)
     known = [ids_of(text) for text in ATTACKS]
     drawn = []
     for _ in range(count - len(known)):
@@ -280,9 +280,9 @@ async def converse(world: World, browser: httpx.AsyncClient, sequences: Sequence
 
 
 async def test_whatever_the_model_writes_is_a_reply_and_nothing_else(
-    tmp_path: Path, scale: Scale, tell: Tell, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, scale: Scale, tell: Tell, part: Part, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sequences = replies(scale(50, 10_000))
+    sequences = replies(part.share(scale(50, 10_000)), part.seed(5))
     async with running(tmp_path, **UNLIMITED) as world, world.browser() as browser:
         world.engine.context_length = 1_000_000
         with caplog.at_level(logging.WARNING):

@@ -15,7 +15,7 @@ from playground.api import transfer
 from storage import translate
 from storage.database import Database
 from storage.errors import StorageFull
-from tests.conftest import Scale
+from tests.conftest import Part, Scale
 from tests.faults.conftest import Tell
 from tests.faults.full_disk import FULL, REPLY, UNREADABLE, UNSYNCED, FaultyDisk, Hour
 from tests.faults.sqlite_vfs import Kind, watched
@@ -39,10 +39,15 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def faults_of(
-    folder: Path, codes: dict[Kind, int], right: frozenset[tuple[int, str]], step: int, most: int = MOST
+    folder: Path,
+    codes: dict[Kind, int],
+    right: frozenset[tuple[int, str]],
+    step: int,
+    most: int = MOST,
+    first: int = 1,
 ) -> tuple[list[str], int]:
-    """What is wrong when operation 1, 1 + step, ... breaks, until none is left; and how many broke."""
-    disk, found, number = FaultyDisk(codes), [], 1
+    """What is wrong when operation ``first``, and every ``step`` later, breaks; and how many broke."""
+    disk, found, number = FaultyDisk(codes), [], first
     script = Script(REPLY, portion=4, pause=0.004)
     with watched(folder, disk):
         async with running(folder, script) as world, world.browser() as browser:
@@ -58,7 +63,7 @@ async def faults_of(
                     break
                 number += step
             path: Path = world.app.state.settings.database_path
-    return found + unsound(path), (number - 1) // step
+    return found + unsound(path), (number - first) // step
 
 
 @pytest.mark.parametrize(
@@ -70,12 +75,14 @@ async def test_the_disk_breaks_at_every_operation(
     tmp_path: Path,
     scale: Scale,
     tell: Tell,
+    part: Part,
     codes: dict[Kind, int],
     right: frozenset[tuple[int, str]],
     step: int,
 ) -> None:
-    found, broken = await faults_of(tmp_path, codes, right, scale(step, 1))
-    tell(f"broke at {broken} operations, {len(found)} faults")
+    steps = part.of * scale(step, 1)
+    found, broken = await faults_of(tmp_path, codes, right, steps, first=1 + part.number)
+    tell(f"broke at {broken} operations, every {steps}th from {1 + part.number}, {len(found)} faults")
     assert found == []
     assert 0 < broken < MOST
 

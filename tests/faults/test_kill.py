@@ -11,7 +11,7 @@ import pytest
 from storage.database import Database
 from storage.records import GenerationStatus
 from storage.store import Store
-from tests.conftest import Scale
+from tests.conftest import Part, Scale
 from tests.faults.conftest import Tell
 from tests.faults.killing import Plan, killed_after, killed_at_change, plan_of
 from tests.faults.workload import Expected, Fact, problems
@@ -64,11 +64,11 @@ def faults_of(
 
 @pytest.mark.parametrize("die", [died_at_a_change, died_by_the_clock])
 def test_nothing_that_was_acknowledged_is_lost(
-    tmp_path: Path, scale: Scale, tell: Tell, die: Callable[[Path, int], list[Fact]]
+    tmp_path: Path, scale: Scale, tell: Tell, part: Part, die: Callable[[Path, int], list[Fact]]
 ) -> None:
-    cycles = scale(6, 500)
-    found, acknowledged = faults_of(tmp_path, cycles, die, SEED)
-    tell(f"{cycles} kills from seed {SEED}, {acknowledged} acknowledged operations, {len(found)} faults")
+    cycles, seed = part.share(scale(6, 500)), part.seed(SEED)
+    found, acknowledged = faults_of(tmp_path, cycles, die, seed)
+    tell(f"{cycles} kills from seed {seed}, {acknowledged} acknowledged operations, {len(found)} faults")
     assert found == []
     assert acknowledged > cycles
 

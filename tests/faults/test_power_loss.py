@@ -15,7 +15,7 @@ from storage import database
 from storage.errors import StorageError
 from storage.migrate import make_folder
 from storage.store import Store
-from tests.conftest import Scale
+from tests.conftest import Part, Scale
 from tests.faults.conftest import Tell
 from tests.faults.power_loss import DiskModel, Fate
 from tests.faults.sqlite_vfs import Kind, Operation, watched
@@ -105,9 +105,11 @@ def lose_power(
         yield loss
 
 
-def test_no_acknowledged_transaction_is_lost_with_the_power(tmp_path: Path, scale: Scale, tell: Tell) -> None:
-    transactions, fates = scale(25, 1000), (ONE_FATE, ALL_FATES)[scale(0, 1)]
-    losses = list(lose_power(tmp_path, transactions, SEED, fates))
+def test_no_acknowledged_transaction_is_lost_with_the_power(
+    tmp_path: Path, scale: Scale, tell: Tell, part: Part
+) -> None:
+    transactions, fates = part.share(scale(25, 1000)), (ONE_FATE, ALL_FATES)[scale(0, 1)]
+    losses = list(lose_power(tmp_path, transactions, part.seed(SEED), fates))
     found = [each for loss in losses for each in loss.found]
     syncs, states = sum(loss.syncs for loss in losses), sum(loss.states for loss in losses)
     tell(f"{transactions} transactions, {syncs} boundaries, {states} disks, {len(found)} faults")
