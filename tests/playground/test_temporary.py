@@ -137,7 +137,11 @@ async def test_a_temporary_chat_ends_two_hours_after_its_last_use(tmp_path: Path
 
 
 async def test_a_person_has_a_bounded_number_of_them(tmp_path: Path) -> None:
-    async with running(tmp_path, replies_at_once=0) as world, world.browser() as browser, world.browser() as other:
+    async with (
+        running(tmp_path, replies_at_once=0) as world,
+        world.browser() as browser,
+        world.browser() as other,
+    ):
         others = await temporary(other)
         first = await temporary(browser)
         made = [await temporary(browser) for _ in range(MOST_OF_ONE)]
