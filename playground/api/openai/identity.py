@@ -46,9 +46,7 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
     actor = _known(accounts, visit)
     if actor is None:
         if settings.sign_in_required:
-            sentence = (
-                "This server answers only to people who have signed in. Send an API key of yours."
-            )
+            sentence = "This server answers only to people who have signed in. Send an API key of yours."
             raise PlaygroundError("invalid_api_key", sentence, status=401)
         # Nobody knows how many people it is: each address may ask as often as one.
         rates.request_of(f"{SHARED_GUEST} at {request.state.address}")
