@@ -59,6 +59,11 @@ class CompletionRun:
         self.outcome: Outcome = BROKEN
 
     @property
+    def began(self) -> bool:
+        """Whether the engine has, or had, the request."""
+        return self._first is not None
+
+    @property
     def stopped_at(self) -> str | None:
         """The stop string that ended the answer."""
         return self._stops.found
@@ -87,9 +92,14 @@ class CompletionRun:
     async def events(self) -> AsyncGenerator[GenerationEvent]:
         """The reply as it comes; the last event is the ``Outcome``. A reader that leaves ends the reply."""
         async with aclosing(self._events) as events:
+            if self._first is None and self._cancelled:  # before the engine had it
+                self.outcome = Outcome(GenerationStatus.CANCELLED, FinishReason.CANCELLED)
+                yield self.outcome
+                return
             if self._first is not None:
                 yield self._first
             async for event in events:
+                self._first = self._first or event
                 match event:
                     case TokensStarted():
                         self.started = event

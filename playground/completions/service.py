@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -33,13 +33,18 @@ CLOSE_SECONDS = 3.0
 
 
 class Completion:
-    """The accepted replies to one request, each to be followed once by ``follow``."""
+    """The accepted replies to one request, each to be followed once by ``follow``.
 
-    def __init__(self, service: CompletionService, owner_id: str, model: ModelStatus) -> None:
+    The first one has its place. Those for which there was none wait for it once they are followed.
+    """
+
+    def __init__(
+        self, service: CompletionService, owner_id: str, model: ModelStatus, allowance: Allowance
+    ) -> None:
         self._service = service
-        self._leave = ExitStack()
         self.owner_id = owner_id
         self.model = model
+        self.allowance = allowance
         self.runs: list[CompletionRun] = []
 
     @property
@@ -50,6 +55,7 @@ class Completion:
     async def follow(self, run: CompletionRun) -> AsyncGenerator[GenerationEvent]:
         """The events of one reply. At their end, or when the reader leaves, it is counted."""
         try:
+            await self._service.admit(self, run)
             async with aclosing(run.events()) as events:
                 async for event in events:
                     if isinstance(event, Outcome):
@@ -68,14 +74,6 @@ class Completion:
         for run in self.runs:
             await run.close()
             self._service.ended(self, run)
-
-    def hold(self, places: Places, allowance: Allowance) -> None:
-        """Take one more of the owner's places. Raises PlaygroundError (429)."""
-        self._leave.enter_context(places.one(self.owner_id, allowance))
-
-    def leave(self) -> None:
-        """Give all places back."""
-        self._leave.close()
 
 
 class CompletionService:
@@ -98,6 +96,7 @@ class CompletionService:
         self._max_tokens = max_tokens
         self.replays = Replays()
         self._open: dict[str, Completion] = {}
+        self._placed: set[str] = set()
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -105,48 +104,61 @@ class CompletionService:
 
     @property
     def open_count(self) -> int:
-        """How many replies are being written now."""
+        """How many replies are being written now, or are about to be."""
         return len(self._open)
 
     async def begin(self, owner_id: str, request: CompletionRequest, allowance: Allowance) -> Completion:
-        """Check the request and give it to the engine.
+        """Check the request, wait for a place of the owner's, and give it to the engine.
 
         Raises:
-            PlaygroundError: it cannot be taken, or is more than ``allowance`` allows.
+            PlaygroundError: it cannot be taken, or is more than ``allowance`` allows and too many others of
+                the owner's wait already.
             InferenceError: a message, a function or a schema is not allowed, or the engine refuses.
         """
         self._check_open()
-        completion = Completion(self, owner_id, self._model(request.model))
+        completion = Completion(self, owner_id, self._model(request.model), allowance)
+        requests = await run_in_threadpool(self._requests, completion, request)
+        functions = [tool.name for tool in request.prompt.tools]
+        completion.runs = [
+            CompletionRun(self._engine, self._codec, self._tokens, each, functions, request.stop)
+            for each in requests
+        ]
+        await self._places.take(owner_id, allowance, self._engine.health().queue_limit)
+        self._placed.add(requests[0].request_id)
+        self._open.update(dict.fromkeys((each.request_id for each in requests), completion))
+        self._idle.clear()
         try:
-            for _ in range(request.count):
-                completion.hold(self._places, allowance)
             await run_in_threadpool(check_tokens, self._store, owner_id, allowance)
-            requests = await run_in_threadpool(self._requests, completion, request)
             self._check_open()
-            functions = [tool.name for tool in request.prompt.tools]
-            for each in requests:
-                run = CompletionRun(self._engine, self._codec, self._tokens, each, functions, request.stop)
-                completion.runs.append(run)
-                self._open[each.request_id] = completion
-                self._idle.clear()
+            for run in completion.runs:
+                if not self._has_place(completion, run):
+                    break
                 if refused := await run.submit():
                     raise _refusal(refused)
         except BaseException:
             await completion.close()
-            completion.leave()
             raise
         return completion
+
+    async def admit(self, completion: Completion, run: CompletionRun) -> None:
+        """Wait until there is a place for this reply, if it has none yet."""
+        name = run.request.request_id
+        if name in self._open and name not in self._placed:
+            await self._places.take(completion.owner_id, completion.allowance)
+            self._placed.add(name)
 
     def ended(self, completion: Completion, run: CompletionRun) -> None:
         """One reply is over, however it ended; only the first call counts."""
         if self._open.pop(run.request.request_id, None) is None:
             return
+        if run.request.request_id in self._placed:
+            self._placed.remove(run.request.request_id)
+            self._places.give_back(completion.owner_id)
         replay = run.replay()
         if replay is not None:
             self.replays.keep(completion.owner_id, replay)
-        self.spawn(self._count(completion.owner_id, len(run.output_ids)))
-        if not any(each.request.request_id in self._open for each in completion.runs):
-            completion.leave()
+        if run.began:
+            self.spawn(self._count(completion.owner_id, len(run.output_ids)))
         if not self._open:
             self._idle.set()
 
@@ -174,6 +186,13 @@ class CompletionService:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+
+    def _has_place(self, completion: Completion, run: CompletionRun) -> bool:
+        """Whether this reply has a place, or there is one for it without waiting."""
+        name = run.request.request_id
+        if name not in self._placed and self._places.take_free(completion.owner_id, completion.allowance):
+            self._placed.add(name)
+        return name in self._placed
 
     def _requests(self, completion: Completion, request: CompletionRequest) -> list[GenerationRequest]:
         """What the engine is given. Blocks: long prompts take a while to write."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,14 +47,23 @@ def midnight_after(now: datetime) -> datetime:
 
 
 class Places:
-    """The replies that each person has open. Belongs to one event loop."""
+    """The replies that each person has open, and those that wait for that. Belongs to one event loop.
+
+    A page that asks too much at once is told so (``one``); a program's requests wait in line (``take``), each
+    person's in a line of their own, first come, first served.
+    """
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
     def taken(self, owner_id: str) -> int:
         """How many this person has now."""
         return self._taken[owner_id]
+
+    def waiting(self, owner_id: str) -> int:
+        """How many of this person's requests are in line."""
+        return len(self._lines.get(owner_id, ()))
 
     @contextmanager
     def one(self, owner_id: str, allowance: Allowance) -> Iterator[None]:
@@ -62,22 +72,70 @@ class Places:
         Raises:
             PlaygroundError: (429) all places of this person are taken.
         """
-        taken = self._taken[owner_id]
-        if allowance.replies and taken >= allowance.replies:
-            yours = "One of your replies is" if taken == 1 else f"{taken} of your replies are"
-            raise PlaygroundError(
-                "too_many_replies",
-                f"{yours} still being written. {try_again(NEXT_LOOK_SECONDS)}",
-                status=429,
-                retry_after=NEXT_LOOK_SECONDS,
-            )
-        self._taken[owner_id] += 1
+        if not self.take_free(owner_id, allowance):
+            raise self._refusal(owner_id)
         try:
             yield
         finally:
-            self._taken[owner_id] -= 1
-            if not self._taken[owner_id]:
-                del self._taken[owner_id]
+            self.give_back(owner_id)
+
+    def take_free(self, owner_id: str, allowance: Allowance) -> bool:
+        """Take a place if there is one now; whoever waits in line comes first."""
+        if allowance.replies and self._taken[owner_id] >= allowance.replies:
+            return False
+        self._taken[owner_id] += 1
+        return True
+
+    async def take(self, owner_id: str, allowance: Allowance, longest: int | None = None) -> None:
+        """Take a place, and wait for one in a line of at most ``longest``. Who is cancelled leaves the line.
+
+        Raises:
+            PlaygroundError: (429) the line is full.
+        """
+        if self.take_free(owner_id, allowance):
+            return
+        if longest is not None and self.waiting(owner_id) >= longest:
+            raise self._refusal(owner_id)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(owner_id, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place came in the same moment
+                self.give_back(owner_id)
+            else:
+                self._leave_line(owner_id, turn)
+            raise
+
+    def give_back(self, owner_id: str) -> None:
+        """Give up a place: the next in line has it, if there is one."""
+        while line := self._lines.get(owner_id):
+            turn = line[0]
+            self._leave_line(owner_id, turn)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken[owner_id] -= 1
+        if not self._taken[owner_id]:
+            del self._taken[owner_id]
+
+    def _leave_line(self, owner_id: str, turn: asyncio.Future[None]) -> None:
+        line = self._lines.get(owner_id)
+        if line is not None and turn in line:
+            line.remove(turn)
+            if not line:
+                del self._lines[owner_id]
+
+    def _refusal(self, owner_id: str) -> PlaygroundError:
+        taken, waiting = self._taken[owner_id], self.waiting(owner_id)
+        yours = "One of your replies is" if taken == 1 else f"{taken} of your replies are"
+        line = f", and {waiting} more wait" if waiting else ""
+        return PlaygroundError(
+            "too_many_replies",
+            f"{yours} still being written{line}. {try_again(NEXT_LOOK_SECONDS)}",
+            status=429,
+            retry_after=NEXT_LOOK_SECONDS,
+        )
 
 
 def utc_now() -> datetime:
