@@ -21,6 +21,7 @@ from storage.schema import (
     ConversationRow,
     LoginSessionRow,
     PresetRow,
+    ResponseRow,
     ShareRow,
     UsageRow,
     UserRow,
@@ -182,7 +183,7 @@ def _close_account(session: Session, user_id: str) -> list[str]:
         raise NotFound
     for table in (AccountRow, LoginSessionRow, ApiKeyRow, UsageRow):
         session.execute(delete(table).where(table.user_id == user_id))
-    for owned in (ShareRow, PresetRow):
+    for owned in (ShareRow, PresetRow, ResponseRow):
         session.execute(delete(owned).where(owned.owner_id == user_id))
     session.execute(
         update(UserRow).where(UserRow.id == user_id).values(identity_hash=nobody(), last_seen_at=LONG_AGO)

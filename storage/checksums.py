@@ -1,8 +1,9 @@
 """Checksums: what was written is what is read, or the reader is told that it is not.
 
-SQLite notices a damaged structure, but not a damaged text. So every message and every shared snapshot
-carries a CRC-32 of all that a person, a prompt or an export gets of it and of its place in the tree. A
-CRC-32 finds every damage of up to 32 bits in a row for certain, and misses others once in 4 billion times.
+SQLite notices a damaged structure, but not a damaged text. So every message, shared snapshot and stored
+response carries a CRC-32 of all that a person, a prompt or an export gets of it and of its place in the
+tree. A CRC-32 finds every damage of up to 32 bits in a row for certain, and misses others once in 4 billion
+times.
 """
 
 from __future__ import annotations
@@ -79,3 +80,44 @@ def check_message(columns: Sequence[Any]) -> None:
 def share_checksum(token: str, title: str, include_reasoning: bool, message_count: int, snapshot: str) -> int:
     """The checksum of one shared snapshot, 32 bits."""
     return crc32(f"{token}\0{title}\0{include_reasoning:d}\0{message_count:d}\0{snapshot}".encode())
+
+
+RESPONSE_COVERED = (
+    "id",
+    "status",
+    "model",
+    "previous_response_id",
+    "background",
+    "echo",
+    "input_items",
+    "output_items",
+    "usage",
+    "error",
+    "incomplete_reason",
+    "written",
+    "deltas",
+)
+"""The columns of a response that its checksum covers, in the order that ``response_checksum`` takes them."""
+
+
+def response_checksum(
+    response_id: str,
+    status: str,
+    model: str,
+    previous_response_id: str | None,
+    background: bool,
+    echo: str,
+    input_items: str,
+    output_items: str,
+    usage: str | None,
+    error: str | None,
+    incomplete_reason: str | None,
+    written: bytes,
+    deltas: bytes,
+) -> int:
+    """The checksum of one stored response, 32 bits."""
+    told = (
+        f"{response_id}\0{status}\0{model}\0{previous_response_id}\0{background:d}\0{usage}\0{error}"
+        f"\0{incomplete_reason}\0{echo}\0{input_items}\0{output_items}\0"
+    )
+    return crc32(deltas, crc32(written, crc32(told.encode())))

@@ -21,6 +21,7 @@ from inference.types import Channel, FinishReason, ReasoningEffort, Role
 from storage.account_records import AccountRole
 from storage.column_types import SettingsText, TokenIds, UtcDateTime, words_of
 from storage.records import ChatSettings, GenerationStatus, ReplyMode, Theme
+from storage.response_records import ResponseStatus
 from storage.search_schema import make_search_index
 
 NAMING = {
@@ -47,6 +48,7 @@ class Base(DeclarativeBase):
         Theme: words_of(Theme),
         ReplyMode: words_of(ReplyMode),
         AccountRole: words_of(AccountRole),
+        ResponseStatus: words_of(ResponseStatus),
         ChatSettings: SettingsText(),
     }
 
@@ -351,6 +353,38 @@ class UsageRow(Base):
     day: Mapped[str] = mapped_column(primary_key=True, index=True)
     requests: Mapped[int]
     tokens: Mapped[int]
+
+
+class ResponseRow(Base):
+    """A stored response of the OpenAI API, its texts as JSON. Going on from it moves ``used_at``."""
+
+    __tablename__ = "responses"
+    __table_args__ = (
+        Index("ix_responses_owner", "owner_id", "used_at", "size"),
+        Index("ix_responses_open", "status", sqlite_where=text("status IN ('queued', 'in_progress')")),
+        {"sqlite_autoincrement": True},
+    )
+
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime]
+    used_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    status: Mapped[ResponseStatus]
+    background: Mapped[bool]
+    model: Mapped[str]
+    previous_response_id: Mapped[str | None]
+    size: Mapped[int]
+    checksum: Mapped[int]
+    usage: Mapped[str | None]
+    error: Mapped[str | None]
+    incomplete_reason: Mapped[str | None]
+    echo: Mapped[str]
+    input_items: Mapped[str]
+    output_items: Mapped[str]
+    written: Mapped[tuple[int, ...]] = mapped_column(TokenIds())
+    deltas: Mapped[tuple[int, ...]] = mapped_column(TokenIds())
 
 
 event.listen(Base.metadata, "after_create", make_search_index)

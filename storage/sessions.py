@@ -17,6 +17,7 @@ from storage.schema import (
     ConversationRow,
     LoginSessionRow,
     PresetRow,
+    ResponseRow,
     UserRow,
 )
 
@@ -148,6 +149,7 @@ def _forgotten(now: datetime) -> Select[str]:
         exists().where(ApiKeyRow.user_id == UserRow.id),
         exists().where(ConversationRow.owner_id == UserRow.id),
         exists().where(PresetRow.owner_id == UserRow.id),
+        exists().where(ResponseRow.owner_id == UserRow.id),
     )
     statement = select(UserRow.id).where(UserRow.last_seen_at < now - GUESTS_KEPT, *(~each for each in owned))
     return statement.limit(GUESTS_AT_ONCE)

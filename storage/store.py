@@ -23,6 +23,7 @@ from storage.imports import ImportQueries
 from storage.migrate import make_folder, prepare, upgrade
 from storage.preferences import PreferenceQueries
 from storage.presets import PresetQueries
+from storage.responses import ResponseQueries, fail_open_responses
 from storage.search import SearchQueries
 from storage.sessions import SessionQueries
 from storage.shares import ShareQueries
@@ -49,6 +50,7 @@ class Store(
     KeyQueries,
     UsageQueries,
     AdministrationQueries,
+    ResponseQueries,
 ):
     """All that is kept. Safe to use from many threads. Raises ``StorageError`` only."""
 
@@ -56,9 +58,9 @@ class Store(
     def open(cls, path: Path) -> Store:
         """Open the file, made and migrated where that is needed.
 
-        Open generations become ``interrupted``, and what was deleted is removed for good. Raises
-        StorageInUse, DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError; the file is then
-        as it was.
+        Open generations become ``interrupted``, open responses ``failed``, and what was deleted is removed
+        for good. Raises StorageInUse, DatabaseTooNew, DatabaseCorrupt, StorageFull or another StorageError;
+        the file is then as it was.
         """
         with plain_errors(path.parent):
             make_folder(path.parent)
@@ -72,6 +74,7 @@ class Store(
             database = Database.on_file(path)
             try:
                 interrupt_open_generations(database)
+                fail_open_responses(database)
                 purge(database)
             except StorageError:
                 database.close()

@@ -14,6 +14,7 @@ from storage.schema import (
     GenerationRow,
     PreferencesRow,
     PresetRow,
+    ResponseRow,
     ShareRow,
     UsageRow,
     UserRow,
@@ -32,6 +33,7 @@ def take_over(session: Session, user_id: str, guest_id: str) -> None:
     _move_replies(session, user_id, guest_id)
     _move_presets(session, user_id, guest_id)
     session.execute(update(ShareRow).where(ShareRow.owner_id == guest_id).values(owner_id=user_id))
+    session.execute(update(ResponseRow).where(ResponseRow.owner_id == guest_id).values(owner_id=user_id))
     session.execute(update(ApiKeyRow).where(ApiKeyRow.user_id == guest_id).values(user_id=user_id))
     _move_preferences(session, user_id, guest_id)
     for row in session.scalars(select(UsageRow).where(UsageRow.user_id == guest_id)).all():

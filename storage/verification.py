@@ -8,7 +8,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.checksums import COVERED, message_checksum, share_checksum
+from storage.checksums import (
+    COVERED,
+    RESPONSE_COVERED,
+    message_checksum,
+    response_checksum,
+    share_checksum,
+)
 from storage.errors import DatabaseCorrupt, StorageError
 from storage.migrate import has_our_tables
 from storage.translate import plain_errors
@@ -94,6 +100,7 @@ def _verify_texts(connection: sqlite3.Connection) -> None:
     for table, columns, checksum in (
         ("messages", COVERED, message_checksum),
         ("shares", ("token", "title", "include_reasoning", "message_count", "snapshot"), share_checksum),
+        ("responses", RESPONSE_COVERED, response_checksum),
     ):
         names = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         if "checksum" not in names:

@@ -10,7 +10,7 @@ from inference.types import Channel, Message, ReasoningEffort, Role
 from storage.account_records import Account, Identity, KeyScope, LoginSession
 from storage.records import ChatSettings, MessageDraft, SearchKind, new_id
 from storage.store import Store
-from tests.storage.helpers import begin, draft, finish, identity
+from tests.storage.helpers import begin, draft, finish, identity, response
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 IDLE = timedelta(days=14)
@@ -46,6 +46,7 @@ class Things:
     running_generation: str
     share: str
     share_token: str
+    response: str
 
 
 def fill(store: Store, cookie: str, word: str) -> Things:
@@ -71,6 +72,7 @@ def fill(store: Store, cookie: str, word: str) -> Things:
     )
     store.create_preset(user, "mine", ChatSettings(seed=len(word)))
     store.update_preferences(user, effort=ReasoningEffort.HIGH, settings=ChatSettings(instructions=word))
+    store.save_response(user, response(f"resp_{word}_{user}", f"stored {word}"))
     store.add_usage(user, TODAY, 2, 30)
     store.add_key(user, "laptop", identity(f"key {cookie}"), "abcd", {KeyScope.INFERENCE}, NOW)
     return Things(
@@ -81,6 +83,7 @@ def fill(store: Store, cookie: str, word: str) -> Things:
         running.generation.id,
         share.id,
         share.token,
+        f"resp_{word}_{user}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 from inference.types import (
@@ -16,6 +17,7 @@ from inference.types import (
     Usage,
 )
 from storage.records import GenerationRecord, GenerationStatus, MessageDraft, TurnRecord, new_id
+from storage.response_records import ResponseRecord, ResponseStatus
 from storage.store import Store
 
 SAMPLING = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=77, seed=3)
@@ -58,3 +60,24 @@ def finish(store: Store, owner_id: str, generation_id: str, **changes: Any) -> G
         "reasoning_seconds": 1.5,
     }
     return store.finish_generation(owner_id, generation_id, **(arguments | changes))
+
+
+def response(response_id: str, text: str = "The answer is 42.", **changes: Any) -> ResponseRecord:
+    """A response that has ended in the ordinary way; ``changes`` replace some fields."""
+    thought = {"type": "reasoning", "id": f"rs_{response_id}", "content": [{"text": "12 + 30 = 42."}]}
+    answer = {"type": "message", "id": f"msg_{response_id}", "content": [{"text": text}]}
+    fields: dict[str, Any] = {
+        "id": response_id,
+        "created_at": datetime(2026, 3, 4, 12, 0, tzinfo=UTC),
+        "status": ResponseStatus.COMPLETED,
+        "model": "demo",
+        "background": False,
+        "echo": {"metadata": {"topic": "sums"}},
+        "input_items": ({"role": "user", "content": "What is 12 + 30?"},),
+        "output_items": (thought, answer),
+        "finished_at": datetime(2026, 3, 4, 12, 1, tzinfo=UTC),
+        "usage": {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14},
+        "written": ((200005, 1, 200007), (200005, 2, 3, 200007)),
+        "deltas": ((5, 8), (17,)),
+    }
+    return ResponseRecord(**(fields | changes))

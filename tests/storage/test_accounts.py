@@ -44,6 +44,9 @@ def assert_all_there(store: Store, user: str, things: Things, word: str) -> None
     assert things.share in {share.id for share in store.list_shares(user)}
     assert store.shared_snapshot(things.share_token)[1] == f"{{{word}}}"
     assert ChatSettings(seed=len(word)) in {preset.settings for preset in store.list_presets(user)}
+    assert store.get_response(user, things.response).output_items[1]["content"] == [
+        {"text": f"stored {word}"}
+    ]
     assert "laptop" in {key.name for key in store.keys_of(user)}
     assert store.restore_conversation(user, things.hidden).id == things.hidden
     assert texts(store, user, things.running) == [f"running {word}", f"half {word}"]

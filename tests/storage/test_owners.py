@@ -19,7 +19,7 @@ from storage.drafts import ConversationDraft
 from storage.errors import NotFound
 from storage.records import Changes, ChatSettings, MessageDraft, SearchKind, TurnRecord, new_id
 from storage.store import Store
-from tests.storage.helpers import begin, draft, finish, identity
+from tests.storage.helpers import begin, draft, finish, identity, response
 
 ABSENT = "0" * 32
 
@@ -33,6 +33,7 @@ class Ids:
     generation: str
     share: str
     preset: str
+    response: str
 
 
 Case = Callable[[Store, str, Ids], object]
@@ -57,6 +58,9 @@ BY_ID: dict[str, Case] = {
     "delete_share": lambda store, who, ids: store.delete_share(who, ids.share),
     "update_preset": lambda store, who, ids: store.update_preset(who, ids.preset, name="x"),
     "delete_preset": lambda store, who, ids: store.delete_preset(who, ids.preset),
+    "get_response": lambda store, who, ids: store.get_response(who, ids.response),
+    "response_chain": lambda store, who, ids: store.response_chain(who, ids.response),
+    "delete_response": lambda store, who, ids: store.delete_response(who, ids.response),
     "open_generation": lambda store, who, ids: store.open_generation(who, ids.conversation),
     "get_generation": lambda store, who, ids: store.get_generation(who, ids.generation),
     "generation_messages": lambda store, who, ids: store.generation_messages(who, ids.generation),
@@ -80,6 +84,9 @@ BY_OWNER = {
     "search",
     "insert_conversation",
     "insert_conversations",
+    "save_response",
+    "find_responses",
+    "all_responses",
 }
 """Methods that take the owner alone; each has a test of its own below."""
 
@@ -107,6 +114,7 @@ WITHOUT_OWNER = {
     "user_for_identity",
     "add_owner",
     "purge_deleted",
+    "forget_responses",
     "shared_snapshot",
     "sign_in",
     "has_guest",
@@ -135,7 +143,10 @@ def ids(store: Store, owner: str, turn: TurnRecord) -> Ids:
         owner, turn.conversation.id, title="t", include_reasoning=True, snapshot="s", message_count=1
     )
     preset = store.create_preset(owner, "mine", ChatSettings(seed=1))
-    return Ids(turn.conversation.id, turn.user_message.id, turn.generation.id, share.id, preset.id)
+    store.save_response(owner, response("resp_mine"))
+    return Ids(
+        turn.conversation.id, turn.user_message.id, turn.generation.id, share.id, preset.id, "resp_mine"
+    )
 
 
 def everything(store: Store, owner: str, turn: TurnRecord) -> list[Any]:
@@ -148,6 +159,7 @@ def everything(store: Store, owner: str, turn: TurnRecord) -> list[Any]:
         store.get_preferences(owner),
         store.list_presets(owner),
         store.list_shares(owner),
+        list(store.all_responses(owner)),
         store.changes(owner),
     ]
 
@@ -173,7 +185,7 @@ def test_a_foreign_id_reads_like_an_absent_one_and_changes_nothing(
 ) -> None:
     before = everything(store, owner, turn)
     answers = []
-    for asked in (ids, Ids(ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)):
+    for asked in (ids, Ids(ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT)):
         with pytest.raises(NotFound) as caught:
             BY_ID[name](store, stranger, asked)
         answers.append((type(caught.value), str(caught.value), caught.value.code))
