@@ -208,7 +208,7 @@ class CompletionService:
                 temperature=request.temperature,
                 top_p=request.top_p,
                 max_tokens=min(request.max_tokens or self._max_tokens, room),
-                seed=None if request.seed is None else request.seed + number,
+                seed=None if request.seed is None else (request.seed + number) % 2**63,
                 stop_token_ids=self._codec.STOP_TOKEN_IDS,
                 logprobs=request.logprobs,
             )

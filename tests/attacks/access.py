@@ -32,6 +32,7 @@ ROUTES: dict[tuple[str, str], For] = {
     ("GET", "/api/tags"): For.ANYBODY,
     ("GET", "/v1/openapi.json"): For.ANYBODY,
     ("HEAD", "/v1/openapi.json"): For.ANYBODY,
+    ("POST", "/v1/chat/completions"): For.MODEL,
     ("GET", "/v1/models"): For.MODEL,
     ("GET", "/v1/models/{name:path}"): For.MODEL,
     ("GET", "/oauth/login"): For.SIGN_IN,

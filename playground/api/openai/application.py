@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from playground.api.openai import errors, models
+from playground.api.openai import chat, errors, models
 from playground.errors import CatchAll
 from playground.version import VERSION
 
@@ -25,4 +25,5 @@ def create_api(main: FastAPI) -> FastAPI:
     # FastAPI's own last net answers in plain text.
     api.add_middleware(CatchAll)
     api.include_router(models.router)
+    api.include_router(chat.router)
     return api

@@ -140,4 +140,5 @@ def path_of(location: tuple[object, ...]) -> str:
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    path = path.encode("utf-8", "replace").decode()
     return path if len(path) <= NAME_CHARS else path[:NAME_CHARS] + "…"

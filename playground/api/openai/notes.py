@@ -22,7 +22,8 @@ class Notes:
 
     def add(self, param: str, message: str) -> None:
         """One sentence on one parameter; the same one is said once, and there are not too many."""
-        name = param if len(param) <= NAME_CHARS else param[:NAME_CHARS] + "…"
+        name = param.encode("utf-8", "replace").decode()
+        name = name if len(name) <= NAME_CHARS else name[:NAME_CHARS] + "…"
         item = {"param": name, "message": message}
         if item not in self._items and len(self._items) < MOST_NOTES:
             self._items.append(item)
