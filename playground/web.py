@@ -44,6 +44,7 @@ from playground.housekeeping import tidy_regularly
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
 from playground.preparation import TurnLimits
+from playground.responses.service import ResponseService
 from playground.runs import RunRegistry
 from playground.security import (
     BodyLimits,
@@ -115,6 +116,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.engine = engine
     app.state.turns = service
     app.state.completions = completions
+    app.state.responses = ResponseService(store, engine, codec, completions, service.runs)
     app.state.backups = backups = Backups.configured(settings)
     app.state.accounts = accounts = Accounts(settings, store)
     app.state.sign_in = _sign_in(accounts, stores, service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from playground.api.openai import chat, errors, models
+from playground.api.openai import chat, errors, models, responses
 from playground.errors import CatchAll
 from playground.version import VERSION
 
@@ -26,4 +26,5 @@ def create_api(main: FastAPI) -> FastAPI:
     api.add_middleware(CatchAll)
     api.include_router(models.router)
     api.include_router(chat.router)
+    api.include_router(responses.router)
     return api
