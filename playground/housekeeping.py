@@ -1,4 +1,4 @@
-"""What the server does by itself now and then: old deletes become final, temporary chats and sessions end."""
+"""What the server does by itself now and then: deletes become final; chats, sessions and responses end."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ async def tidy_regularly(stores: Stores, turns: TurnService, accounts: Accounts)
             await tidy(stores, turns)
             if count % ACCOUNTS_EVERY == 0:
                 await run_in_threadpool(stores.kept.tidy_sessions, accounts.clock(), accounts.idle)
+                await run_in_threadpool(forget_responses, stores, accounts)
         except StorageError as error:
             log.warning("tidying up failed: %s", error.code)
         except Exception:  # the next time may be better, and nobody else would go on
@@ -43,3 +44,9 @@ async def tidy(stores: Stores, turns: TurnService) -> None:
     older_than = steady_now() - timedelta(seconds=UNDO_SECONDS)
     for store in stores.all():
         await run_in_threadpool(store.purge_deleted, older_than)
+
+
+def forget_responses(stores: Stores, accounts: Accounts) -> None:
+    """Remove the stored responses that nothing has gone on from for so many days. Blocks."""
+    if days := accounts.settings.response_days:
+        stores.kept.forget_responses(accounts.clock() - timedelta(days=days))

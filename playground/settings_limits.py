@@ -62,6 +62,12 @@ class LimitSettings(BaseSettings):
         le=1_000_000,
         description="New identities that one address may get in an hour; 0 is any.",
     )
+    response_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        description="Days that the OpenAI API's stored responses are kept after their last use; 0 is for ever.",
+    )
     max_connections: int = Field(
         default=4000, ge=10, le=100_000, description="Connections that may be open at the same time."
     )

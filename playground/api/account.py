@@ -12,7 +12,7 @@ from playground.accounts.actor import AccountsDep, CurrentVisitor, InPerson, Vis
 from playground.accounts.service import Accounts, Actor
 from playground.accounts.text import initials, one_line
 from playground.api.bodies import Body
-from playground.api.dependencies import EngineDep, SettingsDep, StoresDep, TurnsDep
+from playground.api.dependencies import EngineDep, ResponsesDep, SettingsDep, StoresDep, TurnsDep
 from playground.errors import PlaygroundError
 from playground.limits.allowance import allowance_for, midnight_after
 from playground.settings import Settings
@@ -134,8 +134,10 @@ async def delete_account(
     stores: StoresDep,
     turns: TurnsDep,
     engine: EngineDep,
+    responses: ResponsesDep,
 ) -> None:
     """Delete everything of the asker's, for good."""
+    await responses.stop_owner(actor.user_id)
     await leaving.delete_user(stores, turns, engine, actor.user_id)
     accounts.start_over(visit)
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from playground import leaving, views
 from playground.accounts.actor import AccountsDep, CurrentAdmin
 from playground.api.bodies import Body
-from playground.api.dependencies import EngineDep, SettingsDep, StoreDep, TurnsDep
+from playground.api.dependencies import EngineDep, ResponsesDep, SettingsDep, StoreDep, TurnsDep
 from playground.errors import PlaygroundError
 from playground.settings_limits import LimitSettings
 from playground.status import status
@@ -78,13 +78,19 @@ def users(
 
 @router.post("/users/{user_id}/ban")
 async def ban(
-    user_id: str, admin: CurrentAdmin, accounts: AccountsDep, turns: TurnsDep, engine: EngineDep
+    user_id: str,
+    admin: CurrentAdmin,
+    accounts: AccountsDep,
+    turns: TurnsDep,
+    engine: EngineDep,
+    responses: ResponsesDep,
 ) -> views.Json:
     """Keep somebody out: sessions end, keys open nothing, and what is being written for them stops."""
     if user_id == admin.user_id:
         raise PlaygroundError("conflict", "You cannot ban yourself.", status=409)
     summary = await run_in_threadpool(accounts.store.set_ban, user_id, accounts.clock())
     await leaving.stop_replies(turns.runs, engine, user_id)
+    await responses.stop_owner(user_id)
     return {"user": _user(summary)}
 
 

@@ -10,6 +10,7 @@ from inference.engine import Engine
 from inference.harmony import HarmonyCodec
 from playground.completions.service import CompletionService
 from playground.limits.rates import Rates
+from playground.responses.service import ResponseService
 from playground.settings import Settings
 from playground.temporary import Stores
 from playground.turns import TurnService
@@ -46,6 +47,10 @@ def _completions(request: Request) -> CompletionService:
     return cast(CompletionService, request.app.state.completions)
 
 
+def _responses(request: Request) -> ResponseService:
+    return cast(ResponseService, request.app.state.responses)
+
+
 def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
@@ -62,6 +67,7 @@ NamedStore = Annotated[Store, Depends(_named_store)]
 CodecDep = Annotated[HarmonyCodec, Depends(_codec)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 CompletionsDep = Annotated[CompletionService, Depends(_completions)]
+ResponsesDep = Annotated[ResponseService, Depends(_responses)]
 TurnsDep = Annotated[TurnService, Depends(_turns)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RatesDep = Annotated[Rates, Depends(_rates)]

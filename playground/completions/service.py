@@ -162,6 +162,11 @@ class CompletionService:
         if not self._open:
             self._idle.set()
 
+    async def stop_owner(self, owner_id: str) -> None:
+        """End every reply that is being written for somebody."""
+        for completion in {each for each in self._open.values() if each.owner_id == owner_id}:
+            await completion.cancel()
+
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something that no reader's leaving stops."""
         task = asyncio.get_running_loop().create_task(work)

@@ -30,7 +30,7 @@ from playground.completions.service import Completion
 from playground.generation import BROKEN, GenerationEvent, Outcome, Portion
 from playground.responses.encoder import ResponseEncoder, phase_of
 from playground.runs import Owner
-from storage.errors import StorageError
+from storage.errors import NotFound, StorageError
 from storage.records import GenerationStatus
 from storage.response_records import ResponseRecord, ResponseStatus
 from storage.store import Store
@@ -45,7 +45,8 @@ NOT_STORED = "This response could not be stored, so nothing can go on from it."
 class ResponseJob:
     """Run ``work`` once, as a task that no reader's leaving stops. ``done`` is set at its end.
 
-    ``stored``: the response is, or will be, in the database. ``one_call``: the first call ends the reply.
+    ``stored``: the response is, or will be, in the database; ``kept`` once it is, ``lost`` when its owner is
+    gone. ``one_call``: the first call ends the reply.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ResponseJob:
         self.encoder = encoder
         self.stored = stored
         self.kept = False
+        self.lost = False
         self._one_call = one_call
         self._cut = False
         self._scores: dict[int, list[Json]] = {}
@@ -193,6 +195,8 @@ class ResponseJob:
             await run_in_threadpool(self._save, record)
             self.kept = True
             return record
+        except NotFound:
+            self.lost = True
         except StorageError as failure:
             log.warning("a response could not be stored: %s", failure.code)
         except Exception:

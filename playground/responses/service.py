@@ -162,7 +162,8 @@ class ResponseService:
         return list(record.input_items)
 
     async def stop_owner(self, owner_id: str) -> None:
-        """End all that is being written for somebody, and wait for that."""
+        """End all that is being written for somebody's programs, and wait for the responses."""
+        await self._completions.stop_owner(owner_id)
         for job in [each for each in self._jobs.values() if each.owner.id == owner_id]:
             await job.cancel()
             await job.done.wait()
@@ -172,7 +173,7 @@ class ResponseService:
             await job.work()
         finally:
             self._jobs.pop(job.id, None)
-            if job.stored and not job.kept:
+            if job.stored and not job.kept and not job.lost:
                 self._unsaved[job.id] = job
                 while len(self._unsaved) > MOST_UNSAVED:
                     self._unsaved.popitem(last=False)

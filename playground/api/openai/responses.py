@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from playground import sse
+from playground.api.dependencies import ResponsesDep
 from playground.api.openai.errors import invalid
 from playground.api.openai.identity import ApiOwner
 from playground.api.openai.leaving import while_here
@@ -23,13 +24,6 @@ router = APIRouter(prefix="/responses", tags=["responses"])
 
 Json = dict[str, Any]
 MOST_LISTED = 100
-
-
-def _service(request: Request) -> ResponseService:
-    return cast(ResponseService, request.app.state.responses)
-
-
-ResponsesDep = Annotated[ResponseService, Depends(_service)]
 
 
 @router.post("", response_model=None)
