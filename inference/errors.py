@@ -3,6 +3,8 @@
 InferenceError
   + HarmonyFormatError     a message cannot be rendered (a name or recipient outside the allow-list, ...)
   + VocabularyError        the token vocabulary is missing or is not the expected file
+  + InvalidSchema          a JSON schema asks for what cannot be kept, or is none
+  + InvalidToolChoice      a call is asked for of a function that is not declared
   + ModelLoadError         a model cannot be had or loaded; ``code`` says which way
   + RequestRefused         the engine did not accept a request
       + QueueFull          the bounded queue is full; try again later
@@ -28,6 +30,14 @@ class HarmonyFormatError(InferenceError):
 
 class VocabularyError(InferenceError):
     code = "vocabulary_unavailable"
+
+
+class InvalidSchema(InferenceError):
+    code = "invalid_schema"
+
+
+class InvalidToolChoice(InferenceError):
+    code = "invalid_tool_choice"
 
 
 class ModelLoadError(InferenceError):

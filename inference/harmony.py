@@ -24,6 +24,7 @@ from inference.errors import HarmonyFormatError, VocabularyError
 from inference.harmony_continue import beginning_of
 from inference.harmony_stream import StreamParser
 from inference.long_text import encode_long
+from inference.reply_rules import constraint_for
 from inference.types import Constraint, Message, Prompt, ReasoningEffort, RenderedPrompt, Role, ToolChoice
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
@@ -79,7 +80,7 @@ class HarmonyCodec:
         tools = message_rules.checked_tools(prompt)
         try:
             head = self._render_message(_system_message(prompt), has_functions=bool(tools))
-            head += self._render_developer(prompt.instructions or "", tools)
+            head += self._render_developer(prompt, tools)
             turns = self._render_turns(messages)
         except (library.HarmonyError, ValueError, RecursionError) as error:
             raise HarmonyFormatError("The conversation cannot be written in the model's format.") from error
@@ -116,14 +117,16 @@ class HarmonyCodec:
         *header, end = self._render_message(empty)
         return [*header, *self.encode_text(content), end]
 
-    def _render_developer(self, instructions: str, tools: Sequence[message_rules.CheckedTool]) -> list[int]:
-        """Nothing at all when there are neither instructions nor functions."""
+    def _render_developer(self, prompt: Prompt, tools: Sequence[message_rules.CheckedTool]) -> list[int]:
+        """Nothing at all when there are neither instructions nor functions nor a format of the answer."""
         sections: list[str] = []
+        instructions = prompt.instructions or ""
         if instructions.strip():
             sections += ["# Instructions", message_rules.check_text(instructions, "The instructions")]
         if tools:
             declared = self._render_message(_developer_message(tools))
             sections.append(self.decode(declared[declared.index(MESSAGE) + 1 : -1]))
+        sections += message_rules.response_format_sections(prompt.response_format)
         if not sections:
             return []
         empty = library.Message.from_role_and_content(library.Role.DEVELOPER, "")
@@ -134,8 +137,8 @@ class HarmonyCodec:
         return StreamParser(self.token_bytes, tools=tools, python=python)
 
     def constraint(self, prompt: Prompt, choice: ToolChoice) -> Constraint | None:
-        """What the reply to a prompt may look like; ``None`` where everything is allowed."""
-        return None
+        """What the reply to a prompt may look like; see ``reply_rules``."""
+        return constraint_for(prompt, choice, self._encode)
 
     def beginning_of(self, written: Sequence[int], *, answer_now: bool) -> tuple[int, ...] | None:
         """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""

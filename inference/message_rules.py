@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from inference.errors import HarmonyFormatError
 from inference.long_text import has_long_piece
-from inference.types import Channel, Message, Prompt, Role, ToolSpec
+from inference.types import Channel, Message, Prompt, ResponseFormat, Role, ToolSpec
+from inference.vocabulary import ASSISTANT, CALL, END, START, VOCAB_SIZE
 
 PYTHON = "python"
 FUNCTIONS = "functions."
@@ -58,6 +59,8 @@ def checked_messages(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         check_text(message.content, "A message")
         role = message.role
+        if message.written:
+            _check_written(message)
         if role == Role.USER:
             checked.append(_checked_user(message))
         elif role == Role.ASSISTANT:
@@ -69,6 +72,16 @@ def checked_messages(messages: Sequence[Message]) -> list[Message]:
         else:
             raise HarmonyFormatError("A conversation holds only user, assistant and tool messages.")
     return checked
+
+
+def _check_written(message: Message) -> None:
+    """Ids that stand for a message are one message of the assistant, from its start to its end."""
+    ids = message.written
+    if message.role != Role.ASSISTANT:
+        raise HarmonyFormatError("Only the model's own messages can be repeated as they were written.")
+    known = all(isinstance(token, int) and 0 <= token < VOCAB_SIZE for token in ids)
+    if not known or ids[:2] != (START, ASSISTANT) or ids[-1] not in (END, CALL) or START in ids[1:]:
+        raise HarmonyFormatError("A message that was written before is damaged.")
 
 
 def _checked_user(message: Message) -> Message:
@@ -201,9 +214,33 @@ def checked_tools(prompt: Prompt) -> list[CheckedTool]:
 def _plain_schema(tool: ToolSpec) -> dict[str, Any] | None:
     if tool.parameters is None:
         return None
-    try:
-        text = json.dumps(dict(tool.parameters), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise HarmonyFormatError("A tool's parameters are not a JSON schema.") from error
-    plain: dict[str, Any] = json.loads(check_text(text, "A tool's parameters"))
+    plain: dict[str, Any] = json.loads(_schema_text(tool.parameters, "A tool's parameters"))
     return plain
+
+
+def _schema_text(schema: Mapping[str, Any], what: str) -> str:
+    """A schema as compact JSON."""
+    try:
+        text = json.dumps(dict(schema), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HarmonyFormatError(f"{what} are not a JSON schema.") from error
+    return check_text(text, what)
+
+
+def response_format_sections(wanted: ResponseFormat | None) -> list[str]:
+    """What the developer message says of the answer's format: a heading, and the format.
+
+    Raises:
+        HarmonyFormatError: the name is not allowed, or the schema is not JSON.
+    """
+    if wanted is None:
+        return []
+    if not is_function_name(wanted.name):
+        raise HarmonyFormatError(
+            "A response format's name can hold letters, digits, _ and - only, and at most 64 of them."
+        )
+    check_text(wanted.description, "A response format's description")
+    lines = [f"// {line}".rstrip() for line in wanted.description.strip().splitlines()]
+    schema = {"type": "object"} if wanted.schema is None else wanted.schema
+    lines.append(_schema_text(schema, "A response format's rules"))
+    return ["# Response Formats", f"## {wanted.name}", "\n".join(lines)]

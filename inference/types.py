@@ -163,8 +163,8 @@ class MessageRule:
 
     ``header`` are the ids from behind ``<|start|>assistant`` up to ``<|message|>``, that one included.
     ``grammar`` is an llguidance grammar, as its JSON text, which the content matches; ``None`` leaves the
-    content free. ``end`` is the id that ends a content with a grammar. ``once``: only the first message of a
-    reply may be of this kind.
+    content free. ``end`` is the one id that may end the content; ``None``, which goes with no grammar, leaves
+    that free, too. ``once``: only the first message of a reply may be of this kind.
     """
 
     header: tuple[int, ...]

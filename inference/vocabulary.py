@@ -36,6 +36,9 @@ END = 200_007
 MESSAGE = 200_008
 CALL = 200_012
 
+ASSISTANT = 173_781
+"""The word ``assistant``, an ordinary token: with ``<|start|>`` before it a message of the model begins."""
+
 STOP_TOKEN_IDS = (RETURN, CALL)
 """The only ids that end a generation. ``<|end|>`` separates messages and must not stop."""
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ from inference.types import (
     TokensStarted,
     Usage,
 )
+from inference.worker.guide import Guide, Unguided
+from inference.worker.guide_maker import GuideMaker
 from inference.worker.network import LoadedModel
 from inference.worker.runner import Chosen, Launch
 from inference.worker.sampler import InvalidLogits
@@ -35,8 +38,12 @@ FAILURES = {
     "out_of_memory": "There was not enough memory to go on with this reply. Try a shorter conversation.",
     "invalid_logits": "The model's numbers went wrong, so this reply was stopped. Try again.",
     "generation_failed": "Something went wrong while this reply was written. Try again.",
+    "constraint_failed": "The format that was asked for is too complex to be followed to its end.",
     "engine_unavailable": "The model was changed before this reply was complete. Ask again in a moment.",
 }
+
+GUIDE_WAIT = 0.01
+"""Seconds that a step waits for guides when there is nothing else to do; then commands are looked at."""
 
 
 class DeviceLost(Exception):
@@ -73,6 +80,8 @@ class EngineCore:
         self._emit = emit
         self._sequences: dict[str, Sequence] = {}
         self._flights: deque[list[Flight]] = deque()
+        self._guides = GuideMaker(model.limits.vocab_size)
+        self._guided: dict[Sequence, Future[Guide]] = {}  # these wait for their guides
 
     @property
     def running(self) -> int:
@@ -82,7 +91,7 @@ class EngineCore:
     @property
     def waiting(self) -> int:
         """Requests in the queue, those that had to step back included."""
-        return self.scheduler.waiting
+        return self.scheduler.waiting + len(self._guided)
 
     @property
     def busy(self) -> bool:
@@ -102,7 +111,10 @@ class EngineCore:
         seed = secrets.randbits(53) if seed is None else seed
         sequence = Sequence.of(request, submitted, seed)
         self._sequences[request.request_id] = sequence
-        self.scheduler.add(sequence)
+        if request.constraint is None:
+            self.scheduler.add(sequence)
+        else:
+            self._guided[sequence] = self._guides.make(request.constraint)
 
     def cancel(self, request_id: str) -> bool:
         """End the request now, wherever it stands; False when it is not here."""
@@ -129,6 +141,7 @@ class EngineCore:
         """
         if not self.busy:
             return
+        self._take_guides()
         began = time.monotonic()
         flights = self._launch()
         if flights:
@@ -138,6 +151,33 @@ class EngineCore:
             for flight in self._flights.popleft():
                 self._land(flight)
         self.metrics.stepped(time.monotonic() - began)
+
+    # --- constraints -----------------------------------------------------------------------------
+
+    def _take_guides(self) -> None:
+        """Requests whose guides are ready get into the queue."""
+        if not self._guided:
+            return
+        if len(self._guided) == len(self._sequences) and not self._flights:
+            wait(self._guided.values(), GUIDE_WAIT, FIRST_COMPLETED)
+        for sequence, made in [pair for pair in self._guided.items() if pair[1].done()]:
+            del self._guided[sequence]
+            try:
+                sequence.guide = made.result()
+            except Exception as error:
+                self._fail(sequence, error)
+            else:
+                self.scheduler.add(sequence)
+
+    def _has_mask(self, sequence: Sequence) -> bool:
+        """Find what its next token may be; False when that cannot be, and the request is over."""
+        if sequence.guide is not None:
+            try:
+                sequence.mask = sequence.guide.mask()
+            except Unguided as error:
+                self._fail(sequence, error)
+                return False
+        return True
 
     # --- launching -------------------------------------------------------------------------------
 
@@ -149,11 +189,13 @@ class EngineCore:
             self.metrics.preempted()
         for sequence in plan.started:
             self._tell_start(sequence)
+        rows = [sequence for sequence in plan.decode if self._has_mask(sequence)]
+        pieces = [piece for piece in plan.prefill if not piece.last or self._has_mask(piece.sequence)]
         flights: list[Flight] = []
-        if plan.decode:
-            flights += self._launch_rows(plan.decode)
-        if plan.prefill:
-            flights += self._launch_pieces(plan.prefill)
+        if rows:
+            flights += self._launch_rows(rows)
+        if pieces:
+            flights += self._launch_pieces(pieces)
         return flights
 
     def _tell_start(self, sequence: Sequence) -> None:
@@ -243,6 +285,11 @@ class EngineCore:
             self._finish(sequence, FinishReason.STOP)
         elif sequence.generated >= request.sampling.max_tokens:
             self._finish(sequence, FinishReason.LENGTH)
+        elif sequence.guide is not None:
+            try:
+                sequence.guide.follow(sequence.tokens, sequence.prompt_length)
+            except Unguided as error:
+                self._fail(sequence, error)
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -253,6 +300,8 @@ class EngineCore:
         code = "generation_failed"
         if _is_memory(error):
             code = "out_of_memory"
+        elif isinstance(error, Unguided):
+            code = "constraint_failed"
         elif isinstance(error, InvalidLogits):
             code = "invalid_logits"
             self.model.runner.scrub(sequence)
@@ -267,7 +316,9 @@ class EngineCore:
         self, sequence: Sequence, reason: FinishReason, error_code: str | None = None, *, gone: bool = False
     ) -> None:
         """Give back place and pages, then tell the end. ``gone``: the scheduler has forgotten it already."""
-        if not gone:
+        if (made := self._guided.pop(sequence, None)) is not None:
+            made.cancel()
+        elif not gone:
             self.scheduler.finish(sequence)
         del self._sequences[sequence.request.request_id]
         usage = Usage(sequence.prompt_length, sequence.cached, sequence.generated)

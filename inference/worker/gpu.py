@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inference.types import TokenLogprob
 from inference.worker.gpu_network import GpuNetwork, GpuPages
+from inference.worker.guide import Mask
 from inference.worker.kernels.attention_decode import decode_attention, decode_workspace
 from inference.worker.kernels.attention_prefill import prefill_attention, prefill_blocks
 from inference.worker.kernels.fused import mark_broken, rms_norm, rotary_store
@@ -34,7 +35,7 @@ class Slots:
     """What the device knows of each slot; the last row is the dummy that padding points to.
 
     ``full`` and ``sliding`` int32 [slots + 1, pages]; ``position`` int32, ``last_id`` int64, ``temperature``
-    and ``top_p`` float32, ``seed`` int64, all [slots + 1].
+    and ``top_p`` float32, ``seed`` int64, all [slots + 1]. ``masks`` and ``has_mask`` are the sampler's.
     """
 
     full: Tensor
@@ -44,9 +45,11 @@ class Slots:
     temperature: Tensor
     top_p: Tensor
     seed: Tensor
+    masks: Tensor
+    has_mask: Tensor
 
     @staticmethod
-    def empty(slots: int, context: int, device: torch.device) -> Slots:
+    def empty(slots: int, context: int, vocab: int, device: torch.device) -> Slots:
         """Nobody is there yet. The tables are long enough for ``context`` tokens."""
         size = (slots + 1, pages_for(context) + 1)
         return Slots(
@@ -57,6 +60,8 @@ class Slots:
             torch.zeros(slots + 1, dtype=torch.float32, device=device),
             torch.ones(slots + 1, dtype=torch.float32, device=device),
             torch.zeros(slots + 1, dtype=torch.int64, device=device),
+            torch.zeros((slots + 1, -(-vocab // 32)), dtype=torch.int32, device=device),
+            torch.zeros(slots + 1, dtype=torch.int32, device=device),
         )
 
     def table(self, window: int | None) -> Tensor:
@@ -134,12 +139,13 @@ class GpuRunner:
         self._network, self._pages, self._reproducible = network, pages, reproducible
         shape, self._device = network.weights.shape, network.weights.embedding.device
         self._count = slots
-        self._slots = Slots.empty(slots, context, self._device)
+        self._slots = Slots.empty(slots, context, shape.vocab, self._device)
         self._attention = decode_workspace(slots, shape.heads, shape.kv_heads, shape.head_dim, self._device)
         self._sampler = sample_workspace(slots, shape.vocab, self._device)
         self._graphs: dict[int, Graph] = {}
         self._rows: dict[int, tuple[int, ...]] = {}
         self._written: dict[int, tuple[Sequence, int, int, int]] = {}
+        self._masks: dict[int, Mask] = {}
 
     # --- the border ------------------------------------------------------------------------------
 
@@ -153,6 +159,7 @@ class GpuRunner:
         """See ``Runner``."""
         with torch.inference_mode():
             self._sync(sequences)
+            self._set_masks(sequences)
             return self._write(sequences)
 
     def scrub(self, sequence: Sequence) -> None:
@@ -269,6 +276,7 @@ class GpuRunner:
             return None
         sequences = [piece.sequence for piece in ends]
         self._set_sampling(sequences)
+        self._set_masks(sequences)
         last = self._send([flat - 1 for flat in accumulate(piece.count for piece in ends)], torch.int64)
         logits = torch.empty(
             len(ends), self._network.weights.shape.vocab, dtype=torch.bfloat16, device=self._device
@@ -328,18 +336,36 @@ class GpuRunner:
         self._slots.position.index_copy_(0, rows, places[0].to(torch.int32))
         self._slots.seed.index_copy_(0, rows, places[1])
 
+    def _set_masks(self, sequences: Several[Sequence]) -> None:
+        """Tell the device which ids these sequences may choose from, where that has changed."""
+        changed = {s.slot: s.mask for s in sequences if self._masks.get(s.slot) is not s.mask}
+        if not changed:
+            return
+        flags = self._send([[*changed], [mask is not None for mask in changed.values()]], torch.int64)
+        self._slots.has_mask.index_copy_(0, flags[0], flags[1].to(torch.int32))
+        held = {slot: mask for slot, mask in changed.items() if mask is not None}
+        if held:
+            bits = self._move(torch.stack([mask.bits for mask in held.values()]))
+            rows = self._send([*held], torch.int64)
+            self._slots.masks[:, : bits.shape[1]].index_copy_(0, rows, bits)
+        for slot in changed:
+            self._masks.pop(slot, None)
+        self._masks.update(held)
+
     def _sample(self, logits: Tensor, rows: Tensor, ids: Tensor) -> None:
         slots = self._slots
         sample(
             logits, rows, slots.temperature, slots.top_p, slots.seed, slots.position, slots.last_id, ids,
-            self._sampler,
+            self._sampler, masks=slots.masks, has_mask=slots.has_mask,
         )  # fmt: skip
 
     # --- host and device -------------------------------------------------------------------------
 
     def _send(self, numbers: object, dtype: torch.dtype) -> Tensor:
         """Numbers to the device without waiting for it."""
-        tensor = torch.tensor(numbers, dtype=dtype)
+        return self._move(torch.tensor(numbers, dtype=dtype))
+
+    def _move(self, tensor: Tensor) -> Tensor:
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)

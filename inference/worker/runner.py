@@ -14,7 +14,7 @@ from inference.worker.pages import PAGE
 from inference.worker.plain import PlainNetwork
 from inference.worker.plain_attention import PagedKv, Span, piece_spans, token_spans
 from inference.worker.plain_linear import pad_rows
-from inference.worker.sampler import Logits, choose, find_peaks, logprobs, uniform_at
+from inference.worker.sampler import Logits, choose, choose_within, find_peaks, logprobs, uniform_at
 from inference.worker.scheduling import Piece
 from inference.worker.sequence import Sequence
 
@@ -173,7 +173,12 @@ class PlainRunner:
             sampling = sequence.request.sampling
             logits = Logits(row, head.ids, head.vocab)
             number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
-            token = choose(logits, sampling, number, peak)
+            if sequence.mask is None:
+                token = choose(logits, sampling, number, peak)
+            else:
+                allowed = sequence.mask.allowed(head.vocab).to(self._device)
+                rare = sequence.mask.rare
+                token = choose_within(logits, sampling, number, peak, allowed, rare=rare)
             scores = None if sampling.logprobs is None else logprobs(logits, token, sampling.logprobs)
             made.append(Chosen(sequence, token, scores))
         return made

@@ -31,17 +31,23 @@ class InvalidLogits(Exception):
 class Logits:
     """One row: ``values`` [n] of ``ids`` [n] (``None``: of all ids in order).
 
-    With ``ids``, every other one of the ``vocab`` ids has the logit 0.
+    With ``ids``, every other one of the ``vocab`` ids has the logit 0; with ``allowed``, a bool [vocab] that
+    holds for all of ``ids`` and ``possible`` ids in all, every other one of those, and the rest can never be
+    chosen.
     """
 
     values: Tensor
     ids: Tensor | None
     vocab: int
+    allowed: Tensor | None = None
+    possible: int | None = None
 
     @property
     def others(self) -> int:
         """How many ids have the logit 0 without being listed."""
-        return 0 if self.ids is None else self.vocab - self.values.numel()
+        if self.ids is None:
+            return 0
+        return (self.vocab if self.possible is None else self.possible) - self.values.numel()
 
     def id_at(self, place: int) -> int:
         """The id of a place; places from ``n`` on are the ids that are not listed, in order."""
@@ -50,15 +56,27 @@ class Logits:
         if place < self.ids.numel():
             return int(self.ids[place])
         unlisted = torch.ones(self.vocab, dtype=torch.bool, device=self.ids.device)
+        if self.allowed is not None:
+            unlisted &= self.allowed
         unlisted[self.ids] = False
         return int(unlisted.nonzero()[place - self.ids.numel(), 0])
 
     def whole(self) -> Tensor:
-        """``[vocab]``."""
+        """``[vocab]``; minus infinity for what can never be chosen."""
         if self.ids is None:
             return self.values
         full = torch.zeros(self.vocab, dtype=self.values.dtype, device=self.values.device)
+        if self.allowed is not None:
+            full.masked_fill_(~self.allowed, float("-inf"))
         return full.index_copy_(0, self.ids, self.values)
+
+    def within(self, allowed: Tensor) -> Logits:
+        """The same row where only the ids of ``allowed``, bool [vocab], can be chosen."""
+        if self.ids is None:
+            kept = allowed.nonzero()[:, 0]
+            return Logits(self.values[kept], kept, self.vocab, allowed, kept.numel())
+        kept = allowed[self.ids]
+        return Logits(self.values[kept], self.ids[kept], self.vocab, allowed, int(allowed.sum()))
 
 
 def uniform_at(seed: int, place: int) -> float:
@@ -94,6 +112,26 @@ def find_peaks(rows: Tensor) -> list[Peak | None]:
     return found
 
 
+def choose_within(
+    logits: Logits, sampling: SamplingParams, uniform: float, top: Peak, allowed: Tensor, *, rare: bool
+) -> int:
+    """As ``choose``, among the ids of ``allowed``, bool [vocab] on the row's device, of which there is one.
+
+    ``rare``: what is not allowed has next to no weight. Then the choice is that of ``choose`` as long as that
+    is allowed, and another one is drawn where it is not.
+    """
+    if rare:
+        token = choose(logits, sampling, uniform, top)
+        if bool(allowed[token]):
+            return token
+        uniform = uniform_at(int(uniform * 2**53), 0)  # this one led to what is not allowed
+    kept = logits.within(allowed)
+    if not kept.values.numel():
+        return kept.id_at(min(int(uniform * kept.others), kept.others - 1))
+    place = int(kept.values.argmax())
+    return choose(kept, sampling, uniform, (float(kept.values[place]), place))
+
+
 def choose(logits: Logits, sampling: SamplingParams, uniform: float, top: Peak) -> int:
     """Choose one id of a row whose peak is ``top``.
 
@@ -113,7 +151,7 @@ def choose(logits: Logits, sampling: SamplingParams, uniform: float, top: Peak) 
         return _choose_from_nucleus(logits, weights, peak, sampling, uniform)
     sums = weights.cumsum(0)
     if not logits.others:
-        return _invert(sums, uniform)
+        return logits.id_at(_invert(sums, uniform))
     listed, each = float(sums[-1]), _zero_weight(peak, sampling.temperature)
     point = uniform * (listed + each * logits.others)
     if point < listed or each == 0:

@@ -190,7 +190,7 @@ class Scheduler:
         for sequence in list(self._running):
             if sequence not in self._writing:  # it reads, or it stepped back a moment ago
                 continue
-            if sequence.computed != sequence.length - 1 or sequence.length >= sequence.limit:
+            if sequence.held or sequence.computed != sequence.length - 1 or sequence.length >= sequence.limit:
                 continue
             if self._make_room(draft, sequence):
                 sequence.computed += 1

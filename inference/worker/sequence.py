@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from inference.types import GenerationRequest, Timings
+
+if TYPE_CHECKING:
+    from inference.worker.guide import Guide, Mask
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +22,9 @@ class Sequence:
     ``full_pages[i]`` and ``sliding_pages[i]`` hold the tokens ``i * PAGE .. (i + 1) * PAGE - 1`` of the
     layers of each kind; a page that the sliding window has left is 0 there. ``slot`` is the sequence's row in
     the device's tables, or -1. ``cached`` counts the prompt tokens that the prefix cache had at first.
+
+    ``guide`` holds the reply to its constraint, if it has one. The next token is then chosen under ``mask``,
+    which needs all tokens before it: such a sequence never has more than one id pending.
     """
 
     request: GenerationRequest
@@ -33,6 +40,8 @@ class Sequence:
     sliding_pages: list[int] = field(default_factory=list)
     page_keys: list[bytes] = field(default_factory=list)
     preemptions: int = 0
+    guide: Guide | None = None
+    mask: Mask | None = None
     started: float | None = None
     first_token: float | None = None
     latest_token: float | None = None
@@ -50,6 +59,11 @@ class Sequence:
     def length(self) -> int:
         """Tokens that there are, whether the host knows their ids or not."""
         return len(self.tokens) + self.pending
+
+    @property
+    def held(self) -> bool:
+        """Whether the next token cannot be chosen before the pending ones are known."""
+        return self.guide is not None and self.pending > 0
 
     @property
     def generated(self) -> int:

@@ -10,7 +10,9 @@ top-p of the mass. Otherwise neither it nor any lighter entry belongs to the nuc
 among the heavier ones alone. A proposal that stands is an exact draw from the nucleus, whatever was refused
 before. (Equal entries belong together or not at all.)
 
-A row with a logit that is no finite number gets -1.
+A row may have a mask: what it leaves out counts as if its logit were minus infinity.
+
+A row with a logit that is no finite number gets -1, be it masked or not.
 """
 
 from __future__ import annotations
@@ -75,8 +77,26 @@ def _better(score: tl.tensor, index: tl.tensor, best: tl.tensor, best_index: tl.
 
 
 @triton.jit
+def _within(
+    logit: tl.tensor,
+    index: tl.tensor,
+    mask: tl.tensor,
+    masked: tl.tensor,
+    V: tl.constexpr,
+    MASKS: tl.constexpr,
+) -> tl.tensor:
+    """``logit``, or minus infinity where the row is ``masked`` and its ``mask`` has no bit for ``index``."""
+    if MASKS:
+        word = tl.load(mask + (index >> 5), mask=(index < V) & (masked > 0), other=-1)
+        logit = tl.where(((word >> (index & 31)) & 1) > 0, logit, float("-inf"))
+    return logit
+
+
+@triton.jit
 def _propose(
     logits: tl.tensor,
+    mask: tl.tensor,
+    masked: tl.tensor,
     pivot: tl.tensor,
     inverse: tl.tensor,
     seed: tl.tensor,
@@ -86,6 +106,7 @@ def _propose(
     step: tl.tensor,
     V: tl.constexpr,
     LANES: tl.constexpr,
+    MASKS: tl.constexpr,
 ) -> Any:
     """The best score among entries heavier than ``pivot`` in every ``step``-th chunk from ``begin``.
 
@@ -109,7 +130,7 @@ def _propose(
             logit = tl.load(logits + index, mask=index < V, other=float("-inf")).to(tl.float32)
             finite = tl.abs(logit) < float("inf")
             odd |= ((index < V) & (finite == 0)).to(tl.int32)
-            logit = tl.where(finite, logit, float("-inf"))
+            logit = _within(tl.where(finite, logit, float("-inf")), index, mask, masked, V, MASKS)
             heaviest = tl.maximum(heaviest, logit)
             score = tl.where(logit > pivot, logit * factor + noise[part], float("-inf"))
             best, best_index = _better(score, index, best, best_index)
@@ -121,18 +142,22 @@ def _propose(
 @triton.jit
 def _belongs(
     logits: tl.tensor,
+    mask: tl.tensor,
+    masked: tl.tensor,
     chosen: tl.tensor,
     heaviest: tl.tensor,
     inverse: tl.tensor,
     top_p: tl.tensor,
     V: tl.constexpr,
     BLOCK: tl.constexpr,
+    MASKS: tl.constexpr,
 ) -> tl.tensor:
     """Whether the entries strictly heavier than the logit ``chosen`` hold less than ``top_p`` of the mass."""
     lane = tl.arange(0, BLOCK)
     mass, above = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     for start in tl.range(0, V, BLOCK, num_stages=3):
         logit = tl.load(logits + start + lane, mask=start + lane < V, other=float("-inf")).to(tl.float32)
+        logit = _within(logit, start + lane, mask, masked, V, MASKS)
         weight = tl.exp((logit - heaviest) * inverse)
         mass += weight
         above += tl.where(logit > chosen, weight, 0.0)
@@ -157,6 +182,8 @@ def _gather(numbers: tl.tensor, parts: tl.tensor, PARTS: tl.constexpr) -> Any:
 @triton.jit
 def _nucleus(
     logits: tl.tensor,
+    mask: tl.tensor,
+    masked: tl.tensor,
     index: tl.tensor,
     heaviest: tl.tensor,
     inverse: tl.tensor,
@@ -166,17 +193,22 @@ def _nucleus(
     V: tl.constexpr,
     LANES: tl.constexpr,
     BLOCK: tl.constexpr,
+    MASKS: tl.constexpr,
 ) -> tl.tensor:
     """The proposal ``index``, or the first one after it that stands. The heaviest entry always does."""
     chosen = tl.load(logits + index).to(tl.float32)
     turn = index * 0
-    refused = (chosen < heaviest) & (_belongs(logits, chosen, heaviest, inverse, top_p, V, BLOCK) == 0)
+    belongs = _belongs(logits, mask, masked, chosen, heaviest, inverse, top_p, V, BLOCK, MASKS)
+    refused = (chosen < heaviest) & (belongs == 0)
     while refused:
         turn += 1
         zero = turn * 0
-        _, index, _, _ = _propose(logits, chosen, inverse, seed, position, turn, zero, zero + 1, V, LANES)
+        _, index, _, _ = _propose(
+            logits, mask, masked, chosen, inverse, seed, position, turn, zero, zero + 1, V, LANES, MASKS
+        )
         chosen = tl.load(logits + index).to(tl.float32)
-        refused = (chosen < heaviest) & (_belongs(logits, chosen, heaviest, inverse, top_p, V, BLOCK) == 0)
+        belongs = _belongs(logits, mask, masked, chosen, heaviest, inverse, top_p, V, BLOCK, MASKS)
+        refused = (chosen < heaviest) & (belongs == 0)
     return index
 
 
@@ -192,11 +224,14 @@ def _sample_kernel(
     out_ids: tl.tensor,
     numbers: tl.tensor,
     arrivals: tl.tensor,
+    masks: tl.tensor,
+    has_mask: tl.tensor,
     dummy: tl.tensor,
     V: tl.constexpr,
     LANES: tl.constexpr,
     PARTS: tl.constexpr,
     BLOCK: tl.constexpr,
+    MASKS: tl.constexpr,
 ) -> None:
     row, part, parts = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     slot = tl.load(slot_of_row + row).to(tl.int64)
@@ -204,8 +239,12 @@ def _sample_kernel(
     seed, position = tl.load(seeds + slot), tl.load(positions + slot)
     inverse = tl.where(temperature > 0, 1.0 / tl.maximum(temperature, 1e-30), 0.0)
     logits += row * V
+    masked = part * 0
+    if MASKS:
+        masked = tl.load(has_mask + slot)
+        masks += slot * ((V + 31) // 32)
     top, index, heaviest, odd = _propose(
-        logits, float("-inf"), inverse, seed, position, part * 0, part, parts, V, LANES
+        logits, masks, masked, float("-inf"), inverse, seed, position, part * 0, part, parts, V, LANES, MASKS
     )
     numbers += row * parts * 4
     tl.store(numbers + part * 4, top)
@@ -217,7 +256,21 @@ def _sample_kernel(
         tl.store(arrivals + row, 0)
         chosen, heaviest, broken = _gather(numbers, parts, PARTS)
         if (inverse > 0) & (top_p < 1) & (broken == 0):
-            chosen = _nucleus(logits, chosen, heaviest, inverse, top_p, seed, position, V, LANES, BLOCK)
+            chosen = _nucleus(
+                logits,
+                masks,
+                masked,
+                chosen,
+                heaviest,
+                inverse,
+                top_p,
+                seed,
+                position,
+                V,
+                LANES,
+                BLOCK,
+                MASKS,
+            )
         tl.store(out_ids + row, tl.where(broken > 0, -1, chosen))
         if slot != dummy:
             tl.store(last_ids + slot, tl.where(broken > 0, 0, chosen))
@@ -235,6 +288,8 @@ def sample(
     out_ids: torch.Tensor,
     workspace: SampleWorkspace,
     *,
+    masks: torch.Tensor | None = None,
+    has_mask: torch.Tensor | None = None,
     warps: int = WARPS,
 ) -> None:
     """Choose a token for each row of ``logits`` [B, V] (contiguous, bfloat16 or float32), and step on.
@@ -243,14 +298,22 @@ def sample(
     row's choice goes to ``out_ids[row]`` and ``last_id[slot]``, and ``position[slot]`` grows by one. -1 in
     ``out_ids`` tells of a logit that is no finite number (``last_id`` then holds 0, which the next step can
     read). The last slot is the dummy of padded rows: nothing of it changes.
+
+    ``masks`` int32 [slots, ceil(V / 32)], the lowest bit of a word first, and ``has_mask`` int32 [slots] hold
+    rows whose ``has_mask`` is not 0 to the ids whose bit is set; at least one is.
     """
     rows, vocabulary = logits.shape
     parts = _parts(rows, vocabulary)
+    if masks is None or has_mask is None:
+        masks = has_mask = slot_of_row  # not read
+        has_masks = False
+    else:
+        has_masks = True
     if rows * parts * 4 > workspace.numbers.numel():
         raise ValueError("The workspace is too small for so many rows.")
     _sample_kernel[(rows, parts)](
         *(logits, slot_of_row, temperature, top_p, seed, position, last_id, out_ids),
-        *(workspace.numbers, workspace.arrivals, temperature.shape[0] - 1),
-        *(vocabulary, LANES, triton.next_power_of_2(parts), CHUNK * 2),
+        *(workspace.numbers, workspace.arrivals, masks, has_mask, temperature.shape[0] - 1),
+        *(vocabulary, LANES, triton.next_power_of_2(parts), CHUNK * 2, has_masks),
         num_warps=warps,
     )

@@ -1,0 +1,74 @@
+"""Makes guides, beside the step loop: the first one needs the whole vocabulary, which takes a second.
+
+The vocabulary's tree is built once in a process, when the first constraint comes, and takes about 130 MB.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+from llguidance import LLMatcher, LLTokenizer
+
+from inference.grammar_limits import limits
+from inference.types import Constraint
+from inference.vocabulary import FIRST_SPECIAL, RETURN, VOCAB_SIZE, read_vocabulary
+from inference.worker.guide import Guide, Plan, Unguided
+
+_lock = threading.Lock()
+
+
+class GuideMaker:
+    """Makes the guides of one model, whose vocabulary has ``vocab`` ids, one after the other."""
+
+    def __init__(self, vocab: int) -> None:
+        self._vocab = vocab
+        self._thread: ThreadPoolExecutor | None = None
+
+    def make(self, constraint: Constraint) -> Future[Guide]:
+        """A guide for a new reply. The future raises ``Unguided`` where there is none."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "inference-guides")
+        return self._thread.submit(self._make, constraint)
+
+    def _make(self, constraint: Constraint) -> Guide:
+        if self._vocab < VOCAB_SIZE or not constraint.rules:
+            raise Unguided("this model does not know the markers of harmony")
+        matchers: dict[str, LLMatcher] = {}
+        by_rule: dict[int, LLMatcher] = {}
+        for number, rule in enumerate(constraint.rules):
+            if rule.grammar is not None:
+                if rule.grammar not in matchers:
+                    matchers[rule.grammar] = _matcher(rule.grammar)
+                by_rule[number] = matchers[rule.grammar]
+        return Guide(Plan(constraint, by_rule))
+
+
+def _matcher(grammar: str) -> LLMatcher:
+    matcher = LLMatcher(vocabulary_tree(), grammar, log_level=0, limits=limits())
+    if matcher.is_error():
+        raise Unguided(matcher.get_error())
+    return matcher
+
+
+def vocabulary_tree() -> LLTokenizer:
+    """o200k as the matchers need it, all markers known as such."""
+    with _lock:  # two models may want it at once
+        return _vocabulary_tree()
+
+
+@cache
+def _vocabulary_tree() -> LLTokenizer:
+    lines = (line.split() for line in read_vocabulary().splitlines())
+    ranks = {base64.b64decode(token): int(number) for token, number in lines}
+    made: LLTokenizer = LLTokenizer.from_tiktoken(  # type: ignore[attr-defined]
+        encoder=ranks,
+        special_tokens={f"<|{number}|>": number for number in range(FIRST_SPECIAL, VOCAB_SIZE)},
+        pattern=r"[\s\S]",  # text is never encoded with it
+        eos_token=RETURN,
+        n_vocab=VOCAB_SIZE,
+        slices=LLTokenizer.json_slices(),
+    )
+    return made
