@@ -1,68 +1,32 @@
-"""The command line and the composition root: settings, then the store, the engine and the web application."""
+"""The composition root: settings, then the store, the engine and the web application; and the command line."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import logging
 from collections.abc import Callable
-from pathlib import Path
 from socket import socket
-from typing import Annotated
 
 import typer
 
-from playground import commands
-from playground.settings import Settings, SettingsError, load_settings, quiet_libraries
+from playground.cli import common
+from playground.cli.root import make_cli
+from playground.settings import Settings
 
 # Importing torch holds the interpreter for seconds. The first page goes before it, if one is asked for soon.
 WAIT_FOR_PAGE_SECONDS = 1.5
 ASSETS_SECONDS = 1.5
-LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
-
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-commands.add_to(cli)
-
-
-@cli.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
-    """Run, watch and compare OpenAI's gpt-oss models. Without a command: serve."""
-    if context.invoked_subcommand is None:
-        serve()
-
-
-@cli.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
-    model: Annotated[str | None, typer.Option(help="auto, demo, a name on the hub, or a folder.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The folder of the database.")] = None,
-) -> None:
-    """Start the playground in this terminal; Ctrl-C ends it."""
-    try:
-        settings = load_settings(host=host, port=port, model=model, data_dir=data_dir)
-    except SettingsError as error:
-        raise _stop(str(error), code=2) from None
-    _set_up_logs(settings.log_level.upper())
-    quiet_libraries()
-    gc.disable()  # importing makes many objects and no garbage: a fifth of the start is spent looking for it
-    from playground import server
-
-    try:
-        listener = server.listen(settings)
-    except server.PortUnavailable as error:
-        raise _stop(str(error), code=1) from None
-    run(settings, listener)
 
 
 def run(settings: Settings, listener: socket) -> None:
     """Put the parts together and serve until the process is asked to stop."""
-    from inference.engine import EngineConfig, LocalEngine
+    from inference.engine import LocalEngine
     from inference.errors import InferenceError
     from inference.harmony import HarmonyCodec
     from playground import server
     from playground.backups import how_to_restore
+    from playground.engines import engine_config
     from playground.ui import shell
     from playground.web import create_app
     from storage.errors import DatabaseCorrupt, StorageError
@@ -74,19 +38,8 @@ def run(settings: Settings, listener: socket) -> None:
     except (InferenceError, StorageError) as error:
         listener.close()
         help_with_it = f"\n{how_to_restore(settings)}" if isinstance(error, DatabaseCorrupt) else ""
-        raise _stop(f"{error}{help_with_it}", code=1) from None
-    engine = LocalEngine(
-        EngineConfig(
-            model=settings.model,
-            demo_folder=settings.data_dir / "models",
-            token=settings.hf_token.get_secret_value() if settings.hf_token else None,
-            queue_limit=settings.queue_limit,
-            isolation=settings.isolation,
-            step_limit=settings.engine_step_limit,
-            cpu_dtype=settings.cpu_dtype,
-            reproducible=settings.reproducible,
-        )
-    )
+        raise common.stop(f"{error}{help_with_it}") from None
+    engine = LocalEngine(engine_config(settings))
     app = create_app(settings, store, engine, codec)
     shell.mount(
         app, blocked_paths=[str(path.resolve()) for path in (settings.data_dir, settings.backup_dir) if path]
@@ -131,18 +84,7 @@ async def _start_engine(start: Callable[[], None], page_served: asyncio.Event) -
     start()
 
 
-def _set_up_logs(level: str) -> None:
-    """The playground's own packages at ``level``; libraries speak up from warnings on."""
-    logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), format=LOG_FORMAT)
-    for name in ("playground", "inference", "storage"):
-        logging.getLogger(name).setLevel(level)
-
-
-def _stop(sentence: str, code: int) -> typer.Exit:
-    """Say why, without a trace, and end with this status."""
-    typer.echo(sentence, err=True)
-    return typer.Exit(code)
-
+cli = make_cli(run)
 
 if __name__ == "__main__":
     cli()
