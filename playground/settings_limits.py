@@ -66,7 +66,7 @@ class LimitSettings(BaseSettings):
         default=30,
         ge=0,
         le=36_500,
-        description="Days that the OpenAI API's stored responses are kept after their last use; 0 is for ever.",
+        description="Days that stored responses of the OpenAI API are kept unused; 0 is for ever.",
     )
     max_connections: int = Field(
         default=4000, ge=10, le=100_000, description="Connections that may be open at the same time."
