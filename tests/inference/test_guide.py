@@ -58,8 +58,9 @@ def test_whatever_is_picked_the_reply_is_sound_harmony_and_calls_what_it_should(
     assert not any(message.recovered for message in parser.messages)
     last = parser.messages[-1]
     assert matches(FLAT, last.content) is None
-    either = {"functions.look", "functions.look_up"}
-    possible = {"auto": {None, *either}, "none": {None}, "required": either, "named": {"functions.look_up"}}
+    either: set[str | None] = {"functions.look", "functions.look_up"}
+    possible: dict[str, set[str | None]] = {"auto": {None, *either}, "none": {None}, "required": either}
+    possible["named"] = {"functions.look_up"}
     assert last.recipient in possible[choice]
     assert (last.recipient is None) == (last.channel is Channel.FINAL)
     assert ids[-1] == (RETURN if last.recipient is None else CALL)
