@@ -74,11 +74,14 @@ def check(path: Path) -> None:
         # Left by a crash in the very first moments. The first page may be in pieces until it is rolled back.
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if not starts_like_sqlite(path):
+    whole = starts_like_sqlite(path)
+    if not whole and not _has_log(path):
         raise DatabaseCorrupt  # SQLite itself takes a very short file for an empty one and writes over it
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         if not has_our_tables(connection):
-            return
+            if whole:
+                return
+            raise DatabaseCorrupt
         # The thorough one also finds what an index does not lead to any more, in four times the time.
         thorough = path.stat().st_size <= THOROUGH_BYTES
         pragma = "integrity_check" if thorough else "quick_check"
@@ -98,6 +101,14 @@ def has_our_tables(connection: sqlite3.Connection) -> bool:
     if not revisions <= known:
         raise DatabaseTooNew
     return True
+
+
+def _has_log(path: Path) -> bool:
+    """Whether commits wait beside the file: where the power went while they were copied into it, it may begin
+    with anything, and is read from the log.
+    """
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def starts_like_sqlite(path: Path) -> bool:

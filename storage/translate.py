@@ -33,6 +33,8 @@ _CONSTRAINTS: dict[int, type[StorageError]] = {
     sqlite3.SQLITE_CONSTRAINT_CHECK: InvalidValue,
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: InvalidValue,
 }
+DAMAGED_SCHEMA = ("no such ", "malformed", "parse error", "has no column named")
+"""How SQLite begins what it says of a statement that the tables' own description cannot carry any more."""
 _PRIMARY_CODES: dict[int, type[StorageError]] = {
     sqlite3.SQLITE_FULL: StorageFull,
     sqlite3.SQLITE_BUSY: StorageBusy,
@@ -46,6 +48,8 @@ def error_of_sqlite(code: int, free_bytes: int) -> StorageError:
     """The error for one of SQLite's extended result codes, on a disk with that much room."""
     if code in _CONSTRAINTS:
         return _CONSTRAINTS[code]()
+    if code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return DatabaseCorrupt()  # the file ends before what it should hold
     primary = code & 0xFF
     if primary == sqlite3.SQLITE_IOERR and free_bytes < ROOM_NEEDED:
         return StorageFull()  # the log's index file could not grow; SQLite does not call that "full"
@@ -94,6 +98,8 @@ def _told(error: Exception, folder: Path) -> StorageError:
     if isinstance(cause, sqlite3.Error):
         if getattr(cause, "sqlite_errorcode", None) is None and "decode" in str(cause):
             return DatabaseCorrupt()  # the driver's own error: a text that is none
+        if cause.sqlite_errorcode == sqlite3.SQLITE_ERROR and str(cause).startswith(DAMAGED_SCHEMA):
+            return DatabaseCorrupt()  # the tables were there when the database was opened
         return error_of_sqlite(getattr(cause, "sqlite_errorcode", 0), free_bytes(folder))
     if isinstance(cause, OSError):
         return _error_of_system(cause.errno)

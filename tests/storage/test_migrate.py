@@ -191,6 +191,33 @@ def test_a_damaged_page_is_found_at_the_start(path: Path, name: str) -> None:
     assert path.read_bytes() == bytes(data)
 
 
+def test_a_first_page_that_was_half_written_is_taken_from_the_log(path: Path, tmp_path: Path) -> None:
+    """As after a loss of power while the log was copied into the file."""
+    store = Store.open(path)
+    owner = store.user_for_identity(identity("owner")).id
+    begin(store, owner, "still here\n" * 5000)  # the file grows, which its first page says
+    torn = tmp_path / "torn" / path.name
+    torn.parent.mkdir()
+    for name in (path.name, f"{path.name}-wal"):
+        (torn.parent / name).write_bytes((path.parent / name).read_bytes())
+    store.close()
+    torn.write_bytes(b"\xa5" * 512 + torn.read_bytes()[512:])
+    again = Store.open(torn)
+    try:
+        assert [each.title for each in again.list_conversations(owner, limit=10)[0]] == ["still here"]
+    finally:
+        again.close()
+
+
+def test_what_is_no_database_is_refused_beside_a_log_too(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\xa5" * 4096)
+    path.with_name(f"{path.name}-wal").write_bytes(b"\xa5" * 64)
+    with pytest.raises(DatabaseCorrupt):
+        Store.open(path)
+    assert path.read_bytes() == b"\xa5" * 4096
+
+
 def test_a_truncated_database_is_refused(path: Path) -> None:
     Store.open(path).close()
     path.write_bytes(path.read_bytes()[:9000])

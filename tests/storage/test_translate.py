@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_codes_are_told_apart() -> None:
         (sqlite3.SQLITE_LOCKED, 0, StorageBusy),
         (sqlite3.SQLITE_CORRUPT_INDEX, 0, DatabaseCorrupt),
         (sqlite3.SQLITE_NOTADB, 0, DatabaseCorrupt),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, PLENTY, DatabaseCorrupt),
+        (sqlite3.SQLITE_IOERR_READ, PLENTY, StorageError),
         (sqlite3.SQLITE_CONSTRAINT_UNIQUE, 0, Conflict),
         (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, 0, NotFound),
         (sqlite3.SQLITE_CONSTRAINT_CHECK, 0, InvalidValue),
@@ -87,3 +90,21 @@ def test_a_text_that_cannot_be_encoded_is_not_carried_along(tmp_path: Path) -> N
 def test_a_mistake_of_the_programmer_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(KeyError), plain_errors(tmp_path):
         raise KeyError("unknown")
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT gone FROM kept", DatabaseCorrupt),
+        ("SELECT * FROM gone", DatabaseCorrupt),
+        ("SELEC", StorageError),
+    ],
+)
+def test_tables_that_are_not_as_they_were_are_damage(
+    tmp_path: Path, statement: str, expected: type[StorageError]
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "file")) as connection:
+        connection.execute("CREATE TABLE kept (a)")
+        with pytest.raises(StorageError) as caught, plain_errors(tmp_path):
+            connection.execute(statement)
+    assert type(caught.value) is expected
