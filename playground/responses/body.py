@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
 from playground.api.bodies import LARGEST_INTEGER
 
@@ -15,6 +24,27 @@ MetadataKey = Annotated[StrictStr, Field(max_length=64)]
 MOST_LOGPROBS = 20
 MOST_ITEMS = 10_000
 LONGEST_ID = 128
+
+
+def _an_input(value: object) -> object:
+    """Refuse here what is neither, so that the fault names the parameter and not one of its types."""
+    if not isinstance(value, str | list | None):
+        raise ValueError("it must be a text, or a list of items")
+    if isinstance(value, list) and len(value) > MOST_ITEMS:
+        raise ValueError(f"it may hold {MOST_ITEMS} items")
+    if isinstance(value, list) and not all(isinstance(item, dict) for item in value):
+        raise ValueError("each of its items must be an object")
+    return value
+
+
+def _a_choice(value: object) -> object:
+    if not isinstance(value, str | dict | None):
+        raise ValueError("it must be a word, or an object that names a function")
+    return value
+
+
+Input = Annotated[StrictStr | list[Json] | None, BeforeValidator(_an_input)]
+Choice = Annotated[StrictStr | Json | None, BeforeValidator(_a_choice)]
 
 
 class Part(BaseModel):
@@ -52,7 +82,7 @@ class ResponseBody(Part):
     """The whole body. ``null`` is the same as leaving a field out. ``seed`` is an addition of this server."""
 
     model: StrictStr | None = None
-    input: StrictStr | Annotated[list[Json], Field(max_length=MOST_ITEMS)] | None = None
+    input: Input = None
     instructions: StrictStr | None = None
     previous_response_id: Annotated[StrictStr, Field(max_length=LONGEST_ID)] | None = None
     max_output_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
@@ -61,7 +91,7 @@ class ResponseBody(Part):
     seed: Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)] | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     tools: list[Json] | None = None
-    tool_choice: StrictStr | Json | None = None
+    tool_choice: Choice = None
     parallel_tool_calls: StrictBool | None = None
     max_tool_calls: StrictInt | None = None
     text: TextBody | None = None
