@@ -23,6 +23,7 @@ from inference.types import (
     SamplingParams,
     Timings,
     TokenEvent,
+    TokenLogprob,
     TokensFinished,
     TokensGenerated,
     TokensStarted,
@@ -155,7 +156,9 @@ class ScriptedEngine:
                 break
             portion = ids[sent : sent + script.portion]
             sent += len(portion)
-            yield TokensGenerated(name, tuple(portion))
+            wanted = request.sampling.logprobs
+            scores = () if wanted is None else tuple(_score(each, wanted) for each in portion)
+            yield TokensGenerated(name, tuple(portion), scores)
             await asyncio.sleep(script.pause)
         del self._cancels[name]
         if sent < len(ids) and reason is not FinishReason.ERROR:
@@ -169,6 +172,11 @@ class ScriptedEngine:
             "The model stopped in the middle." if failed else None,
             "generation_failed" if failed else None,
         )
+
+
+def _score(token: int, wanted: int) -> TokenLogprob:
+    """Made up: the chosen token is the likeliest one, and the ids after it follow."""
+    return TokenLogprob(token, -0.5, tuple((token + place, -0.5 - place) for place in range(wanted)))
 
 
 async def _first(*events: asyncio.Event) -> None:
