@@ -60,6 +60,11 @@ class ResponseService:
         self._jobs: dict[str, ResponseJob] = {}
         self._unsaved: OrderedDict[str, ResponseJob] = OrderedDict()
 
+    @property
+    def open_count(self) -> int:
+        """How many responses are being written now."""
+        return len(self._jobs)
+
     async def create(self, owner_id: str, body: ResponseBody, allowance: Allowance) -> ResponseJob:
         """Check all of it, and begin.
 

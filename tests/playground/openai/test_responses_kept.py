@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,13 +135,20 @@ async def test_who_leaves_ends_a_response(world: World, stream: bool) -> None:
     async with world.browser() as browser:
         asking = asyncio.create_task(_ask(browser, stream))
         async with asyncio.timeout(TIMEOUT):
-            while len(world.engine.requests) == before or not world.engine._cancels:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(world.engine.requests) > before)
             asking.cancel()
             await asyncio.wait({asking})
-            while world.app.state.completions.open_count or world.app.state.responses.open_count:
-                await asyncio.sleep(0.01)
+            await until(lambda: world.app.state.responses.open_count == 0)
     assert world.engine._cancels == {}
+    assert world.app.state.completions.open_count == 0
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what nobody tells us."""
+    while True:
+        if holds():
+            return
+        await asyncio.sleep(0.01)
 
 
 async def _ask(browser: httpx.AsyncClient, stream: bool) -> None:
@@ -220,9 +227,10 @@ async def test_input_items_come_in_pages(browser: httpx.AsyncClient) -> None:
     newest = (await browser.get(address, params={"limit": 3})).json()
     assert [item["content"][0]["text"] for item in newest["data"]] == ["number 6", "number 5", "number 4"]
     assert newest["has_more"]
-    seen, after = [], None
+    seen: list[str] = []
+    after = ""
     while True:
-        params = {"limit": 3, "order": "asc"} | ({"after": after} if after else {})
+        params = {"limit": "3", "order": "asc"} | ({"after": after} if after else {})
         page = (await browser.get(address, params=params)).json()
         seen += [item["content"][0]["text"] for item in page["data"]]
         after = page["last_id"]
@@ -271,9 +279,8 @@ async def test_old_ones_are_forgotten(world: World, browser: httpx.AsyncClient) 
     made = (await browser.post("/v1/responses", json={"input": "x"})).json()
     accounts: Accounts = world.app.state.accounts
     for days, status in ((29, 200), (31, 404)):
-        later = Accounts(
-            accounts.settings, world.store, lambda days=days: datetime.now(UTC) + timedelta(days=days)
-        )
+        now = datetime.now(UTC) + timedelta(days=days)
+        later = Accounts(accounts.settings, world.store, lambda now=now: now)  # type: ignore[misc]
         await asyncio.to_thread(housekeeping.forget_responses, world.app.state.stores, later)
         assert (await browser.get(f"/v1/responses/{made['id']}")).status_code == status
 
