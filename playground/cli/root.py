@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playground.cli import backup, check, infer, restore, serve
+from playground.cli import backup, chat, check, infer, restore, serve
 from playground.version import VERSION
 
 ASK, MODELS, DATA = "Ask", "Models and this machine", "The database"
@@ -26,6 +26,16 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        chat.chat,
+        ASK,
+        (
+            "chat",
+            "chat --effort high --tools functions.json",
+            "chat --continue last",
+            "chat --url http://localhost:7860",
+        ),
+    ),
     Command(
         infer.infer,
         ASK,
