@@ -92,6 +92,11 @@ def fetch(
         return cached
 
 
+def cached(repo: str, cache_dir: Path | None = None) -> Fetched | None:
+    """The copy in the cache that was fetched last, if there is one with all of its weights. Asks no network."""
+    return _from_cache(repo, cache_dir)
+
+
 def _wanted(siblings: list[RepoSibling]) -> list[RepoSibling]:
     """The files of the top folder that loading needs: not other formats of the same weights in subfolders."""
     return [

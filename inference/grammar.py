@@ -29,7 +29,7 @@ MAX_REASON = 300
 
 _ANY_OBJECT: Schema = {"type": "object"}
 _NO_ARGUMENTS: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
-# Between two parts: a blank, or a new line and its indent. A model that is lost would write blanks without end.
+# Between two parts: a blank, or a new line and its indent. Else a lost model writes blanks without end.
 _BLANKS = r"\x20|\x0A\x20{0,40}"
 _END = 256
 

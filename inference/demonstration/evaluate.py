@@ -8,11 +8,7 @@ users get, run by ``transformers.GptOssForCausalLM``.
 
 from __future__ import annotations
 
-import json
-import random
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,64 +18,16 @@ from transformers import GptOssForCausalLM
 from transformers.utils import logging
 from transformers.utils.quantization_config import Mxfp4Config
 
-from inference.demonstration.dataset import EFFORTS, lexicon
+from inference.demonstration.dataset import EFFORTS
 from inference.demonstration.pack import PACKAGE, unpack
-from inference.demonstration.sample import Sample, held_out
+from inference.demonstration.scoring import MAX_NEW_TOKENS, Score, held_out_samples, is_right
 from inference.demonstration.tasks import EVALUATED_ONLY, TASKS
 from inference.harmony import HarmonyCodec
-from inference.types import Channel, FinishReason, Message, ReasoningEffort
+from inference.types import FinishReason
 from inference.vocabulary import STOP_TOKEN_IDS
 
-MAX_NEW_TOKENS = 420
 CARD = PACKAGE.parent / "MODEL_CARD.md"
 _BEGIN, _END = "<!-- figures begin -->", "<!-- figures end -->"
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One cell: how many were asked, how many were right, and the mean length of the replies in tokens."""
-
-    asked: int
-    right: int
-    tokens: float
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / self.asked
-
-
-def held_out_samples(task: str, effort: ReasoningEffort, count: int, codec: HarmonyCodec) -> list[Sample]:
-    """``count`` samples of one cell that the training skips; the questions are the same at every effort."""
-    builder = EVALUATED_ONLY.get(task) or TASKS[task][0]
-    samples: list[Sample] = []
-    seed = 0
-    while len(samples) < count:
-        seed += 1
-        sample = builder(random.Random(f"evaluation {task} {seed}"), effort, lexicon(codec))
-        if task in EVALUATED_ONLY or held_out(sample.key):
-            samples.append(sample)
-    return samples
-
-
-def is_right(sample: Sample, messages: Iterable[Message]) -> bool:
-    """Whether the reply ends as the sample says: the same call, or the same final text."""
-    expected, last = sample.reply[-1], None
-    for message in messages:
-        last = message
-    if last is None or last.recovered:
-        return False
-    if expected.recipient:
-        if last.recipient != expected.recipient:
-            return False
-        return _arguments(last.content) == _arguments(expected.content)
-    return last.channel is Channel.FINAL and last.content == expected.content
-
-
-def _arguments(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 @torch.inference_mode()

@@ -126,8 +126,8 @@ def choose_within(
             return token
         uniform = uniform_at(int(uniform * 2**53), 0)  # this one led to what is not allowed
     kept = logits.within(allowed)
-    if not kept.values.numel():
-        return kept.id_at(min(int(uniform * kept.others), kept.others - 1))
+    if not kept.values.numel():  # all are equal
+        return kept.id_at(min(int(uniform * kept.others), kept.others - 1) if sampling.temperature else 0)
     place = int(kept.values.argmax())
     return choose(kept, sampling, uniform, (float(kept.values[place]), place))
 

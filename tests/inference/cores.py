@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.types import (
+    Constraint,
     GenerationRequest,
     SamplingParams,
     TokenEvent,
@@ -120,9 +121,18 @@ class Run:
     def __post_init__(self) -> None:
         self.core = EngineCore(self.model, self.events.append)
 
-    def submit(self, name: str, ids: Several[int], count: int = 20, user: str = "", **sampling: Any) -> None:
+    def submit(
+        self,
+        name: str,
+        ids: Several[int],
+        count: int = 20,
+        user: str = "",
+        constraint: Constraint | None = None,
+        **sampling: Any,
+    ) -> None:
         params = SamplingParams(**{"temperature": 0, "max_tokens": count, **sampling})
-        self.core.submit(GenerationRequest(name, tuple(ids), params, user), submitted=0.0)
+        request = GenerationRequest(name, tuple(ids), params, user, constraint=constraint)
+        self.core.submit(request, submitted=0.0)
 
     def step(self) -> None:
         self.core.step()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from inference.demonstration import pack
-from inference.demonstration.evaluate import held_out_samples
+from inference.demonstration.scoring import held_out_samples
 from inference.harmony import HarmonyCodec
 from inference.types import FinishReason, ReasoningEffort
 from inference.vocabulary import STOP_TOKEN_IDS

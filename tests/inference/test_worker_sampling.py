@@ -18,6 +18,7 @@ from inference.types import SamplingParams
 from inference.worker.sampler import (
     FIRST_CANDIDATES,
     Logits,
+    choose_within,
     find_peaks,
     logprobs,
     nucleus,
@@ -246,3 +247,74 @@ def test_log_probabilities_are_those_of_the_whole_row() -> None:
         assert all(score == pytest.approx(float(whole[other])) for other, score in scored.top)
     assert logprobs(row(torch.tensor([1.0, 2.0])), 0, 20).top[0][0] == 1
     assert logprobs(row(torch.tensor([1.0, 2.0])), 0, 0).top == ()
+
+
+# --- only some ids are allowed -----------------------------------------------------------------------
+
+ALLOWED = {
+    "listed and others": [3, 5, 9, 17, 41, 59],
+    "listed alone": [4, 9, 40],
+    "one": [18],
+    "others alone": [0, 5, 59],
+    "another one": [59],
+}
+
+
+def within(logits: Logits, allowed: list[int], sampling: SamplingParams, uniform: float, rare: bool) -> int:
+    possible = torch.zeros(logits.vocab, dtype=torch.bool)
+    possible[allowed] = True
+    (peak,) = find_peaks(logits.values[None])
+    assert peak is not None
+    return choose_within(logits, sampling, uniform, peak, possible, rare=rare)
+
+
+@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("allowed", ALLOWED.values(), ids=ALLOWED)
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("sampling", [SamplingParams(), SamplingParams(temperature=2.0)])
+def test_each_allowed_id_gets_its_share_and_the_others_get_none(
+    name: str, allowed: list[int], whole: bool, sampling: SamplingParams
+) -> None:
+    logits = Logits(LISTED[name], IDS, VOCAB)
+    weights = torch.full((VOCAB,), float("-inf"), dtype=torch.float64)
+    weights[allowed] = logits.whole().double()[allowed]
+    expected = torch.softmax(weights / sampling.temperature, 0)
+    if whole:
+        logits = row(logits.whole())
+    chosen = [within(logits, allowed, sampling, (u + 0.5) / 200, rare=False) for u in range(200)]
+    found = torch.bincount(torch.tensor(chosen), minlength=VOCAB) / 200
+    assert float((found - expected).abs().max()) <= 1 / 200 + 1e-9
+    assert float(found[expected == 0].sum()) == 0
+
+
+@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("allowed", ALLOWED.values(), ids=ALLOWED)
+@pytest.mark.parametrize("whole", [False, True])
+def test_greedy_and_nucleus_hold_among_the_allowed_ids(name: str, allowed: list[int], whole: bool) -> None:
+    logits = Logits(LISTED[name], IDS, VOCAB)
+    values = logits.whole()[allowed].double()
+    if whole:
+        logits = row(logits.whole())
+    best = within(logits, allowed, SamplingParams(temperature=0), 0.5, rare=False)
+    assert best == allowed[int(values.argmax())]
+    weights = values.softmax(0)
+    for top_p in (0.05, 0.6, 0.95):
+        inside = sorted_nucleus(weights, top_p)
+        least = min(float(weights[place]) for place in inside)
+        for uniform in (0.0, 0.3, 0.7, 1 - 2**-53):
+            token = within(logits, allowed, SamplingParams(top_p=top_p), uniform, rare=False)
+            assert float(weights[allowed.index(token)]) >= least * (1 - 1e-9)
+
+
+def test_where_little_is_forbidden_the_choice_is_the_same_unless_it_is_forbidden() -> None:
+    logits, allowed = row(noise(2, VOCAB)), [id_ for id_ in range(VOCAB) if id_ % 7]
+    found = set()
+    for place in range(300):
+        uniform = uniform_at(4, place)
+        free = choose(logits, SamplingParams(), uniform)
+        held = within(logits, allowed, SamplingParams(), uniform, rare=True)
+        assert held in allowed
+        assert held == free or free % 7 == 0
+        if free % 7 == 0:
+            found.add(held)
+    assert len(found) > 5, "another one is drawn at random"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from inference.types import (
+    Constraint,
     FinishReason,
     GenerationRequest,
     ModelStage,
@@ -27,12 +28,15 @@ from inference.worker.checkpoint import inspect
 from inference.worker.core import EngineCore
 from inference.worker.gpu import GpuRunner
 from inference.worker.gpu_network import GpuNetwork, GpuPages, adopt_experts
+from inference.worker.guide import Guide, Mask
+from inference.worker.guide_maker import GuideMaker
 from inference.worker.messages import Limits
 from inference.worker.network import LoadedModel
 from inference.worker.pages import KvPages
 from inference.worker.sequence import Sequence
 from inference.worker.weights import Weights, read_weights
-from tests.inference.checkpoints import NETWORK, prompt, write_mxfp4_checkpoint
+from tests.inference.checkpoints import NETWORK, VOCAB, prompt, write_mxfp4_checkpoint
+from tests.inference.constrained import bits_of
 
 CPU = torch.device("cpu")
 SLOTS, CHUNK, FEW = 2, 20, 8
@@ -141,10 +145,48 @@ def test_the_same_seed_gives_the_same_reply_in_another_slot(model: LoadedModel) 
     assert [score.token_id for score in scores(crowd, "a")] == alone
 
 
+FINE = prompt(2, 4)
+
+
+class Held(Guide):
+    """Lets the id of its own place come next, every second time, and anything else between."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def mask(self) -> Mask | None:
+        return Mask(bits_of([40 + self.seen], VOCAB)) if self.seen % 2 == 0 else None
+
+    def follow(self, tokens: Any, begin: int) -> None:
+        assert len(tokens) - begin == self.seen + 1, "every id is known before the next is chosen"
+        self.seen += 1
+
+
+def test_a_reply_is_held_to_its_masks_while_another_is_written_at_full_speed(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"max_tokens": 3, "temperature": 1.0, "top_p": 0.9, "seed": 5}
+    alone = [score.token_id for score in scores(serve(model, {"free": FINE}, **options), "free")]
+    monkeypatch.setattr(GuideMaker, "_make", lambda *_: Held())
+    events: list[TokenEvent] = []
+    core = submitted(model, events, {"free": FINE}, **options)
+    params = SamplingParams(logprobs=1, **options)
+    core.submit(GenerationRequest("held", prompt(5, 4), params, constraint=Constraint(())), submitted=0.0)
+    while core._guided:
+        core._take_guides()
+    while core.busy:
+        core.step()
+        assert all(sequence.pending <= 1 for sequence in core._sequences.values() if sequence.guide)
+    model.pages.check([])
+    assert [score.token_id for score in scores(events, "held")][::2] == [40, 42]
+    assert all(score.logprob < 0 for score in scores(events, "held")), "of the model's own distribution"
+    assert [score.token_id for score in scores(events, "free")] == alone
+
+
 ODD = 300
 """An id whose embedding is made to be no number."""
 
-FINE, LONG = prompt(2, 4), (*prompt(4, 8), ODD, *prompt(6, 12))
+LONG = (*prompt(4, 8), ODD, *prompt(6, 12))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.worker.kernels.sample import sample, sample_workspace
+from tests.inference.constrained import bits_of
 
 DRAWS = 64
 
@@ -20,9 +21,10 @@ def draw(
     seed: int | list[int] = 5,
     position: int | list[int] = 3,
     slots: list[int] | None = None,
+    allowed: dict[int, list[int]] | None = None,
 ) -> tuple[list[int], Tensor, Tensor]:
     """The ids of the rows; then ``last_id`` and ``position`` by slot. There is one slot more than rows: the
-    dummy.
+    dummy. ``allowed`` has the ids that the masks of some slots leave.
     """
     rows, vocabulary = logits.shape
     slots = slots or list(range(rows))
@@ -35,6 +37,12 @@ def draw(
     last_id, where = torch.full((rows + 1,), -7, dtype=torch.int32), by_slot(position, torch.int32)
     out = torch.full((rows,), -9, dtype=torch.int32)
     workspace = sample_workspace(rows, vocabulary, "cpu")
+    bits = has_mask = None
+    if allowed is not None:
+        bits = torch.zeros((rows + 1, -(-vocabulary // 32)), dtype=torch.int32)
+        has_mask = torch.zeros(rows + 1, dtype=torch.int32)
+        for slot, ids in allowed.items():
+            bits[slot], has_mask[slot] = bits_of(ids, vocabulary), 1
     sample(
         logits,
         torch.tensor(slots, dtype=torch.int32),
@@ -43,6 +51,8 @@ def draw(
         by_slot(seed, torch.int64),
         *(where, last_id, out),
         workspace,
+        masks=bits,
+        has_mask=has_mask,
     )
     assert not workspace.arrivals.any()
     return out.tolist(), last_id, where
@@ -132,3 +142,55 @@ def test_steps_on_but_for_the_dummy() -> None:
     assert position.tolist() == [9, 0, 6, 0]
     assert last.tolist() == [ids[1], -7, ids[0], -7]
     assert ids[2] >= 0
+
+
+SOME = [0, 31, 32, 700, 2047, 2048, 2099]
+
+
+def test_a_masked_row_takes_the_heaviest_of_what_is_left_and_the_others_are_free() -> None:
+    logits = normal(4, 2100)
+    logits[:, 5] = 80.0
+    logits[1, [31, 2047]] = 50.0
+    ids = draw(logits, 0.0, allowed={1: SOME, 2: [2099], 4: [7]})[0]
+    assert ids == [5, 31, 2099, 5]
+
+
+def test_a_mask_that_leaves_all_changes_nothing() -> None:
+    logits = normal(5, 2100)
+    for top_p in (1.0, 0.7):
+        free = draw(logits, top_p=top_p)[0]
+        assert draw(logits, top_p=top_p, allowed={1: list(range(2100)), 3: list(range(2100))})[0] == free
+
+
+def test_a_draw_that_the_mask_leaves_is_the_same_with_it() -> None:
+    logits = normal(1, 2100)
+    free = draw(logits.repeat(8, 1), seed=list(range(8)))[0]
+    assert (
+        draw(logits.repeat(8, 1), seed=list(range(8)), allowed={s: sorted({*free, 9}) for s in range(8)})[0]
+        == free
+    )
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.6])
+def test_masked_draws_follow_what_is_left(top_p: float) -> None:
+    left = torch.tensor([1.0, 0.5, 0.0, -1.0])
+    logits = torch.full((1, 70), 3.0)
+    logits[0, [1, 31, 33, 69]] = left
+    ids = draw(
+        logits.repeat(DRAWS, 1),
+        top_p=top_p,
+        seed=list(range(DRAWS)),
+        allowed={slot: [1, 31, 33, 69] for slot in range(DRAWS)},
+    )[0]
+    places = [[1, 31, 33, 69].index(token) for token in ids]
+    expected = left.softmax(-1)
+    if top_p < 1:  # 0.46 < 0.6 <= 0.46 + 0.28
+        expected = torch.where(torch.tensor([True, True, False, False]), expected, 0.0)
+        expected = expected / expected.sum()
+    assert chi_square(places, expected) < 16.3  # 3 degrees of freedom: one in a thousand
+
+
+def test_a_masked_row_with_a_logit_that_is_no_number_is_told() -> None:
+    logits = normal(2, 2100)
+    logits[:, 2099] = float("nan")
+    assert draw(logits, 1.0, 0.5, allowed={0: [3, 4]})[0] == [-1, -1]
