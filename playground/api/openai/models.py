@@ -19,6 +19,9 @@ Json = dict[str, Any]
 STARTED = int(time.time())
 """When this process began to offer its model: nothing else is known of a model's age."""
 
+LIKE_OLLAMA = "0.13.4"
+"""The first version of Ollama with the Responses API: clients such as Codex refuse an older one."""
+
 router = APIRouter()
 ollama = APIRouter()
 """What programs that look for a local Ollama ask for; lives below ``/api``."""
@@ -56,8 +59,8 @@ def _view(name: str, model: ModelStatus) -> Json:
 
 @ollama.get("/version")
 def version() -> Json:
-    """The version of this server, where Ollama's clients ask for it."""
-    return {"version": VERSION}
+    """Where Ollama's clients ask whether the server is new enough for them; ``playground`` is our own."""
+    return {"version": LIKE_OLLAMA, "playground": VERSION}
 
 
 @ollama.get("/tags")
