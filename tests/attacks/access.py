@@ -12,6 +12,7 @@ class For(StrEnum):
     MODEL = "asks the model as whoever asks, known or not; a key needs the scope for it"
     ASKER = "the asker's own things; a key needs the scope"
     ID = "the things of whoever owns the ids that are named; foreign ids read like absent ones"
+    RESPONSE = "a stored response of whoever owns it; a key needs the scope for the model"
     PERSON = "the asker's own account, by cookie alone: a key never may"
     PERSON_ID = "one of the asker's own sessions or keys, by cookie alone"
     ADMIN = "admins in a browser; to everybody else it is not there"
@@ -33,6 +34,11 @@ ROUTES: dict[tuple[str, str], For] = {
     ("GET", "/v1/openapi.json"): For.ANYBODY,
     ("HEAD", "/v1/openapi.json"): For.ANYBODY,
     ("POST", "/v1/chat/completions"): For.MODEL,
+    ("POST", "/v1/responses"): For.MODEL,
+    ("GET", "/v1/responses/{response_id}"): For.RESPONSE,
+    ("DELETE", "/v1/responses/{response_id}"): For.RESPONSE,
+    ("POST", "/v1/responses/{response_id}/cancel"): For.RESPONSE,
+    ("GET", "/v1/responses/{response_id}/input_items"): For.RESPONSE,
     ("GET", "/v1/models"): For.MODEL,
     ("GET", "/v1/models/{name:path}"): For.MODEL,
     ("GET", "/oauth/login"): For.SIGN_IN,
