@@ -18,7 +18,7 @@ from transformers import GptOssForCausalLM
 from transformers.utils.quantization_config import Mxfp4Config
 
 from inference.demonstration.dataset import EFFORTS
-from inference.demonstration.evaluate import held_out_samples
+from inference.demonstration.scoring import held_out_samples
 from inference.demonstration.tasks import TASKS
 from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest, SamplingParams, TokenEvent, TokensFinished, TokensGenerated

@@ -24,7 +24,7 @@ import typer
 from benchmarks.engine_exact import reference, replies
 from benchmarks.engine_gpu import make_model, prompt, random_weights, run, shape_20b, time_to_first
 from inference.demonstration.dataset import EFFORTS
-from inference.demonstration.evaluate import held_out_samples
+from inference.demonstration.scoring import held_out_samples
 from inference.demonstration.tasks import TASKS
 from inference.engine import EngineConfig, LocalEngine
 from inference.harmony import HarmonyCodec

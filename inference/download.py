@@ -93,7 +93,7 @@ def fetch(
 
 
 def cached(repo: str, cache_dir: Path | None = None) -> Fetched | None:
-    """The copy in the cache that was fetched last, if there is one with all of its weights. Asks no network."""
+    """The copy in the cache that was fetched last, if one has all of its weights. Asks no network."""
     return _from_cache(repo, cache_dir)
 
 

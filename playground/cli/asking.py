@@ -89,3 +89,14 @@ async def collect(backend: Backend, question: Question) -> Collected:
 def joined(messages: Iterable[Message], channel: Channel) -> str:
     """The texts of one channel, in order."""
     return "\n\n".join(each.content for each in messages if each.channel is channel)
+
+
+async def names_at(target: Target) -> list[str]:
+    """The models that a server names. Raises BackendError."""
+    from playground.cli import remote
+
+    backend = await remote.connect(target.url or "", _key(target), target.model or "")
+    try:
+        return await backend.models()
+    finally:
+        await backend.close()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 IN_USE = (
-    "A playground is running on this data folder. Talk to it (python app.py chat --url http://localhost:{port}), "
+    "A playground is running on this data folder. Talk to it "
+    "(python app.py chat --url http://localhost:{port}), "
     "or begin without the stored conversations (--no-history)."
 )
 

@@ -120,7 +120,7 @@ class Turn:
         return [draft.message for draft in self._written.drafts]
 
     async def round(self, watch: Callable[[GenerationEvent], None]) -> list[Message]:
-        """Let the model write until it ends or calls; the calls. Being cancelled stops it, and is no error."""
+        """Let the model write until it ends or calls; gives the calls. Being cancelled stops it."""
         self._written.base = len(self._written.drafts)
         self.outcome = STOPPED
         try:

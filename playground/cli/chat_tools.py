@@ -1,4 +1,4 @@
-"""The functions of a terminal chat: declared in a file and answered by the person, or the demonstration's own."""
+"""The functions of a terminal chat: of a file, answered by the person, or the demonstration's own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from inference.errors import HarmonyFormatError
 from inference.message_rules import FUNCTIONS, checked_tools
@@ -96,19 +97,29 @@ def _spec(given: object, number: int) -> ToolSpec:
 
 
 def demonstration() -> Tools:
-    """Two functions that need nobody: the date, and a sum, difference, product or quotient."""
-    date = ToolSpec("get_date", "Get the date.", {"type": "object", "properties": {}})
+    """Two functions that need nobody: the time in a city, and the total of an expression."""
+    city = {"city": {"type": "string"}}
+    time = ToolSpec(
+        "get_time",
+        "Get the time in a city.",
+        {"type": "object", "properties": city, "required": ["city"]},
+    )
     expression = {"type": "string", "description": "Such as 12 * (3 + 4)."}
     total = ToolSpec(
         "get_total",
         "Get the total of an expression.",
         {"type": "object", "properties": {"expression": expression}, "required": ["expression"]},
     )
-    return Tools((date, total), {"get_date": _date, "get_total": _total})
+    return Tools((time, total), {"get_time": _time, "get_total": _total})
 
 
-def _date(_arguments: Mapping[str, Any]) -> str:
-    return json.dumps({"date": datetime.date.today().isoformat()})  # the person's own day
+def _time(arguments: Mapping[str, Any]) -> str:
+    """The time in a city that stands for a time zone, such as ``Europe/Paris``."""
+    city = str(arguments.get("city", "")).strip().replace(" ", "_").lower()
+    zone = next((each for each in available_timezones() if each.lower().rpartition("/")[2] == city), None)
+    if zone is None:
+        raise ValueError("This city has no time zone of its name.")
+    return json.dumps({"time": datetime.datetime.now(ZoneInfo(zone)).strftime("%H:%M")})
 
 
 def _total(arguments: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to ask, and the names in the input that mean nothing here. ``many``: JSON Lines, so is the output."""
+    """What to ask, and what in the input means nothing here. ``many``: JSON Lines, and so is the output."""
 
     questions: list[Question]
     unknown: frozenset[str] = frozenset()

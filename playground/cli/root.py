@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playground.cli import backup, chat, check, infer, restore, serve
+from playground.cli import backup, chat, check, download, evaluate, infer, models, restore, serve, setup
 from playground.version import VERSION
 
 ASK, MODELS, DATA = "Ask", "Models and this machine", "The database"
@@ -17,7 +17,7 @@ ASK, MODELS, DATA = "Ask", "Models and this machine", "The database"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: what runs, the group it is shown in, examples, and its name where it is not the function's."""
+    """What runs, the group it is shown in, examples, and the name where it is not the function's."""
 
     run: Callable[..., None]
     group: str
@@ -44,6 +44,19 @@ COMMANDS: tuple[Command, ...] = (
             "infer --input request.json --outfile reply.json",
             "cat requests.jsonl | python app.py infer --model 20b > replies.jsonl",
         ),
+    ),
+    Command(setup.setup, MODELS, ("setup", "setup --model 20b --download", "setup --json")),
+    Command(models.models, MODELS, ("models", "models --json", "models --url http://localhost:7860")),
+    Command(download.download, MODELS, ("download 20b", "download openai/gpt-oss-120b --to /big/disk")),
+    Command(
+        evaluate.evaluate,
+        MODELS,
+        (
+            "eval",
+            "eval --samples 50 --effort high --min 0.9",
+            "eval --model 20b --task sum --task sort --json",
+        ),
+        name="eval",
     ),
     Command(backup.backup, DATA, ("backup", "backup /mnt/bucket/today.sqlite3")),
     Command(restore.restore, DATA, ("restore", "restore data/backups/FILE")),

@@ -34,7 +34,8 @@ def command(run: Run) -> Callable[..., None]:
         settings = common.settings_or_stop(host=host, port=port, model=model, data_dir=data_dir)
         _set_up_logs(settings.log_level.upper())
         quiet_libraries()
-        gc.disable()  # importing makes many objects and no garbage: a fifth of the start is spent looking for it
+        # Importing makes many objects and no garbage: a fifth of the start is spent looking for it.
+        gc.disable()
         from playground import server
 
         try:
