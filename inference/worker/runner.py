@@ -14,7 +14,7 @@ from inference.worker.pages import PAGE
 from inference.worker.plain import PlainNetwork
 from inference.worker.plain_attention import PagedKv, Span, piece_spans, token_spans
 from inference.worker.plain_linear import pad_rows
-from inference.worker.sampler import Logits, choose, choose_within, find_peaks, logprobs, uniform_at
+from inference.worker.sampler import Logits, Peak, choose, choose_within, find_peaks, logprobs, uniform_at
 from inference.worker.scheduling import Piece
 from inference.worker.sequence import Sequence
 
@@ -173,15 +173,18 @@ class PlainRunner:
             sampling = sequence.request.sampling
             logits = Logits(row, head.ids, head.vocab)
             number = uniform_at(sequence.seed, sequence.length - sequence.prompt_length)
-            if sequence.mask is None:
-                token = choose(logits, sampling, number, peak)
-            else:
-                allowed = sequence.mask.allowed(head.vocab).to(self._device)
-                rare = sequence.mask.rare
-                token = choose_within(logits, sampling, number, peak, allowed, rare=rare)
+            token = self._pick(logits, sequence, number, peak)
             scores = None if sampling.logprobs is None else logprobs(logits, token, sampling.logprobs)
             made.append(Chosen(sequence, token, scores))
         return made
+
+    def _pick(self, logits: Logits, sequence: Sequence, number: float, peak: Peak) -> int:
+        """The next token of a row, by the random ``number``."""
+        sampling, mask = sequence.request.sampling, sequence.mask
+        if mask is None:
+            return choose(logits, sampling, number, peak)
+        allowed = mask.allowed(logits.vocab).to(self._device)
+        return choose_within(logits, sampling, number, peak, allowed, rare=mask.rare)
 
 
 def _pages(sequence: Sequence, window: int | None) -> list[int]:
