@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inference.types import ModelStatus, Prompt, SamplingParams
-from playground.generation import GenerationEvent
+
+if TYPE_CHECKING:
+    from playground.generation import GenerationEvent
 
 Tell = Callable[[str], None]
 

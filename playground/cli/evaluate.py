@@ -90,10 +90,10 @@ def evaluate(
 ) -> None:
     """Measure a model on the demonstration model's tasks: a table by task and effort.
 
-    The prompts are ones that the demonstration model never saw in training. A reply is right only if it is,
-    letter for letter, the expected one; of a call the function and all arguments. Models that were not trained
-    on these words answer rightly in other ones, and score low. Without --model it is the demonstration
-    model.
+    The prompts are ones that the demonstration model never saw in training. A reply is right only if it
+    is, letter for letter, the expected one; of a call the function and all arguments. Models that were not
+    trained on these words answer rightly in other ones, and score low. Without --model it is the
+    demonstration model.
     """
     from inference.catalog import DEMO
 

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from playground.cli import backup, chat, check, download, evaluate, infer, models, restore, serve, setup
 from playground.version import VERSION
 
-ASK, MODELS, DATA = "Ask", "Models and this machine", "The database"
+ASK, MODELS, DATA = "Talk to a model", "Models and this machine", "The database"
 
 
 @dataclass(frozen=True, slots=True)
