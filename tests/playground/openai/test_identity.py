@@ -1,0 +1,168 @@
+"""Whom requests to the OpenAI APIs act for: keys, cookies, and programs that have neither."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+
+from playground.api.openai.identity import SHARED_GUEST
+from tests.attacks.world import Cast, cookie_name, make_app, rows, with_cookie
+from tests.playground.openai.chats import body_of
+from tests.playground.openai.conftest import client_of
+from tests.playground.world import World, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cast]:
+    async with make_app(tmp_path_factory.mktemp("identity")) as cast:
+        yield cast
+
+
+def asker(world: World) -> str:
+    """For whom the last reply was written."""
+    return world.engine.requests[-1].user_key
+
+
+async def test_a_key_is_its_owner_and_a_cookie_that_person(cast: Cast) -> None:
+    owner = (await cast.owner.get("/api/account")).json()["account"]["id"]
+    for client in (cast.owner, cast.key):
+        assert (await client.post(CHAT, json=body_of())).status_code == 200
+        assert asker(cast.world) == owner
+    async with client_of(cast.world.url, cast.secret) as client:
+        await client.chat.completions.create(**body_of())
+        assert asker(cast.world) == owner
+    guest = (await cast.guest.get("/api/bootstrap")).cookies
+    await cast.guest.post(CHAT, json=body_of())
+    assert guest or cast.guest.cookies
+    assert asker(cast.world) not in {owner, shared_guest(cast.world)}
+
+
+def shared_guest(world: World) -> str:
+    return world.store.user_for_identity(SHARED_GUEST).id
+
+
+async def test_programs_without_a_key_of_ours_are_one_guest(cast: Cast) -> None:
+    async with cast.world.browser() as first:
+        assert (await first.post(CHAT, json=body_of())).status_code == 200
+    known = shared_guest(cast.world)
+    assert asker(cast.world) == known
+    users = rows(cast.world, "users")
+    for headers in (
+        {"Authorization": "Bearer none"},
+        {"Authorization": "Bearer sk-proj-abc"},
+        {"Authorization": "Basic eDp5"},
+        {"Authorization": ""},
+        {"api-key": "x"},
+        {"Cookie": f"{cookie_name(cast.world)}={'A' * 43}"},
+    ):
+        async with cast.world.browser() as program:
+            answer = await program.post(CHAT, json=body_of(), headers=headers)
+        assert answer.status_code == 200
+        assert "set-cookie" not in answer.headers
+        assert asker(cast.world) == known
+    assert rows(cast.world, "users") == users
+    used = cast.world.store.usage_of(known, datetime.now(UTC).date().isoformat())
+    assert used.requests >= 7
+
+
+async def test_no_cookie_is_the_shared_guest(cast: Cast) -> None:
+    """Its place in the database is the hash of a text that no cookie can be."""
+    for token in (SHARED_GUEST, SHARED_GUEST[:43], "the guest that programs without a key of this playg"):
+        async with with_cookie(cast.world, token) as thief:
+            await thief.get("/api/bootstrap")
+            await thief.post("/api/turns", json={"text": "Who am I?"})
+        assert asker(cast.world) != shared_guest(cast.world)
+
+
+async def test_keys_that_open_nothing(cast: Cast) -> None:
+    made = await cast.owner.post("/api/account/keys", json={"name": "x", "scopes": ["conversations"]})
+    async with client_of(cast.world.url, made.json()["secret"]) as client:
+        with pytest.raises(openai.PermissionDeniedError) as denied:
+            await client.chat.completions.create(**body_of())
+    assert (denied.value.code, denied.value.type) == ("missing_scope", "permission_error")
+    await cast.owner.delete(f"/api/account/keys/{made.json()['key']['id']}")
+    asked = len(cast.world.engine.requests)
+    for secret in (made.json()["secret"], "gop_" + "a" * 43, "gop_"):
+        async with client_of(cast.world.url, secret) as client:
+            with pytest.raises(openai.AuthenticationError) as refused:
+                await client.models.list()
+            assert (refused.value.code, refused.value.type) == ("invalid_api_key", "authentication_error")
+            with pytest.raises(openai.AuthenticationError):
+                await client.chat.completions.create(**body_of())
+    assert len(cast.world.engine.requests) == asked
+
+
+async def test_other_sites_pages_are_refused(cast: Cast) -> None:
+    for headers in ({"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = await cast.owner.post(CHAT, json=body_of(), headers=headers)
+        assert answer.status_code == 403
+        assert answer.json()["error"]["type"] == "permission_error"
+
+
+async def test_everybody_signs_in_where_they_must(tmp_path: Path) -> None:
+    async with make_app(tmp_path, sign_in="required") as cast:
+        async with client_of(cast.world.url) as client:
+            with pytest.raises(openai.AuthenticationError, match="Send an API key"):
+                await client.chat.completions.create(**body_of())
+            with pytest.raises(openai.AuthenticationError):
+                await client.models.list()
+        assert (await cast.guest.get("/api/tags")).status_code == 401
+        assert rows(cast.world, "users") == 3
+        async with client_of(cast.world.url, cast.secret) as client:
+            assert (await client.chat.completions.create(**body_of())).choices
+        assert (await cast.owner.post(CHAT, json=body_of())).status_code == 200
+
+
+async def test_limits_hold_and_are_told(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, requests_per_minute=3, tokens_per_day=10) as world,
+        client_of(world.url) as client,
+    ):
+        await client.chat.completions.create(**body_of())
+        with pytest.raises(openai.RateLimitError) as used_up:
+            await client.chat.completions.create(**body_of())
+        await client.models.list()
+        with pytest.raises(openai.RateLimitError) as too_often:
+            await client.models.list()
+    assert (used_up.value.code, too_often.value.code) == ("quota_exceeded", "rate_limited")
+    for refused in (used_up.value, too_often.value):
+        assert refused.type == "rate_limit_error"
+        assert int(refused.response.headers["retry-after"]) > 0
+
+
+async def test_errors_before_any_route_have_the_same_shape(cast: Cast) -> None:
+    large = {"messages": [{"role": "user", "content": "x" * 2_100_000}]}
+    calls: list[tuple[httpx.Response, int]] = [
+        (await cast.guest.get("/v1/nothing"), 404),
+        (await cast.guest.get(CHAT), 405),
+        (await cast.guest.post(CHAT, json=large), 413),
+        (await cast.guest.post(CHAT, content=b"{", headers={"Content-Type": "application/json"}), 400),
+        (await cast.guest.post(CHAT, content=b"[" * 100_000), 400),
+        (await cast.guest.post(CHAT, json=[1]), 400),
+    ]
+    for answer, status in calls:
+        assert answer.status_code == status, answer.text
+        error = answer.json()["error"]
+        assert {"message", "type", "code"} <= set(error) <= {"message", "type", "param", "code"}
+        assert error["type"] == "invalid_request_error"
+        assert error["message"].endswith(".")
+
+
+async def test_ollamas_clients_find_the_model(cast: Cast) -> None:
+    version = (await cast.guest.get("/api/version")).json()
+    assert version["version"]
+    models = (await cast.guest.get("/api/tags")).json()["models"]
+    assert models[0]["name"] == "scripted"
+    description = (await cast.guest.get("/v1/openapi.json")).json()
+    assert {"/chat/completions", "/models"} <= set(description["paths"])
+    assert description["servers"] == [{"url": "/v1"}]
