@@ -17,6 +17,19 @@ from inference.types import Constraint
 from inference.vocabulary import FIRST_SPECIAL, RETURN, VOCAB_SIZE, read_vocabulary
 from inference.worker.guide import Guide, Plan, Unguided
 
+PIECES = "|".join(
+    (
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
+"""How o200k cuts text before it looks for tokens."""
+
 _lock = threading.Lock()
 
 
@@ -66,7 +79,7 @@ def _vocabulary_tree() -> LLTokenizer:
     made: LLTokenizer = LLTokenizer.from_tiktoken(  # type: ignore[attr-defined]
         encoder=ranks,
         special_tokens={f"<|{number}|>": number for number in range(FIRST_SPECIAL, VOCAB_SIZE)},
-        pattern=r"[\s\S]",  # text is never encoded with it
+        pattern=PIECES,  # what a grammar leaves no choice about is written in the model's usual tokens
         eos_token=RETURN,
         n_vocab=VOCAB_SIZE,
         slices=LLTokenizer.json_slices(),
