@@ -111,7 +111,7 @@ def base_of(url: str) -> str:
     Raises:
         BackendError: this is no address.
     """
-    text = url.strip().rstrip("/")
+    text = url.strip()
     text = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(text)
@@ -120,7 +120,8 @@ def base_of(url: str) -> str:
         sound = False
     if not sound:
         raise BackendError(f"{url} is no address of a server. Give one such as http://localhost:7860.")
-    last = parts.path.rpartition("/")[2]
+    text = text.rstrip("/")
+    last = text.rpartition("/")[2]
     return text if last[:1] == "v" and last[1:2].isdigit() else f"{text}/v1"
 
 

@@ -90,13 +90,18 @@ def make_cli(run: serve.Run) -> typer.Typer:
     return cli
 
 
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
-) -> None:
-    """Run, watch and compare OpenAI's gpt-oss models. Without a command: serve."""
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(VERSION)
         raise typer.Exit
+
+
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Run, watch and compare OpenAI's gpt-oss models. Without a command: serve."""
 
 
 def _epilog(examples: tuple[str, ...]) -> str | None:
