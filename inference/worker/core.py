@@ -75,6 +75,7 @@ class EngineCore:
             chunk_tokens=model.chunk_tokens,
             chunk_beside=model.chunk_beside,
             max_pieces=model.max_pieces,
+            rows_beside=model.rows_beside,
             steady=model.steady,
         )
         self._emit = emit
@@ -174,7 +175,7 @@ class EngineCore:
         if sequence.guide is not None:
             try:
                 sequence.mask = sequence.guide.mask()
-            except Unguided as error:
+            except Exception as error:
                 self._fail(sequence, error)
                 return False
         return True
@@ -288,7 +289,7 @@ class EngineCore:
         elif sequence.guide is not None:
             try:
                 sequence.guide.follow(sequence.tokens, sequence.prompt_length)
-            except Unguided as error:
+            except Exception as error:
                 self._fail(sequence, error)
 
     # --- ending ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from llguidance import LLMatcher
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.types import Constraint, MessageRule
@@ -21,6 +22,8 @@ from inference.vocabulary import ASSISTANT, END, FIRST_SPECIAL, RETURN, START, V
 
 WORDS = VOCAB_SIZE // 32
 """Of a mask: 32 ids in each."""
+
+Words = NDArray[np.int32]
 
 
 class Unguided(Exception):
@@ -111,6 +114,8 @@ class Guide:
         if self._between:
             return _only((self._between[0],))
         if self._node is not None:
+            if not self._node.next:
+                raise Unguided("no rule is left for another message")
             if self._node.mask is None:
                 self._node.mask = _only(tuple(self._node.next))
             return self._node.mask
@@ -122,14 +127,14 @@ class Guide:
 
     def _asked(self, matcher: LLMatcher, end: int) -> Mask:
         """What the grammar allows; where it may end there, ``end`` is what ends it."""
-        bits = torch.empty(WORDS, dtype=torch.int32)
-        matcher.unsafe_compute_mask_ptr(bits.data_ptr(), WORDS * 4)
-        if _has(bits, RETURN):
+        bits = np.empty(WORDS, dtype=np.int32)
+        matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+        if (bits[RETURN // 32] >> (RETURN % 32)) & 1:
             _flip(bits, RETURN)
             _flip(bits, end)
-        elif matcher.is_error() or not bool(bits.any()):
+        elif matcher.is_error() or not bits.any():
             raise Unguided(matcher.get_error())
-        return Mask(bits)
+        return Mask(torch.from_numpy(bits))
 
     def _step(self, token: int) -> None:
         if self._between:
@@ -163,30 +168,25 @@ class Guide:
             raise Unguided(self._matcher.get_error())
 
 
-def _has(bits: Tensor, token: int) -> bool:
-    return bool((int(bits[token // 32]) >> (token % 32)) & 1)
-
-
-def _flip(bits: Tensor, token: int) -> None:
-    one = 1 << (token % 32)
-    bits[token // 32] ^= one - (1 << 32) if one >= 1 << 31 else one
+def _flip(bits: Words, token: int) -> None:
+    bits.view(np.uint32)[token // 32] ^= np.uint32(1 << (token % 32))
 
 
 @lru_cache(maxsize=256)
 def _only(tokens: tuple[int, ...]) -> Mask:
     """These ids alone."""
-    bits = torch.zeros(WORDS, dtype=torch.int32)
+    bits = np.zeros(WORDS, dtype=np.int32)
     for token in tokens:
         _flip(bits, token)
-    return Mask(bits)
+    return Mask(torch.from_numpy(bits))
 
 
 @lru_cache(maxsize=8)
 def _text_until(end: int) -> Mask:
     """All ordinary text, and ``end``."""
     whole = FIRST_SPECIAL // 32
-    bits = torch.zeros(WORDS, dtype=torch.int32)
+    bits = np.zeros(WORDS, dtype=np.int32)
     bits[:whole] = -1
     for token in (*range(whole * 32, FIRST_SPECIAL), end):
         _flip(bits, token)
-    return Mask(bits, rare=True)
+    return Mask(torch.from_numpy(bits), rare=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 
 from llguidance import LLMatcher, LLTokenizer
 
 from inference.grammar_limits import limits
-from inference.types import Constraint
-from inference.vocabulary import FIRST_SPECIAL, RETURN, VOCAB_SIZE, read_vocabulary
+from inference.types import Constraint, MessageRule
+from inference.vocabulary import FIRST_SPECIAL, MESSAGE, RETURN, VOCAB_SIZE, read_vocabulary
 from inference.worker.guide import Guide, Plan, Unguided
 
 PIECES = "|".join(
@@ -47,19 +47,33 @@ class GuideMaker:
         return self._thread.submit(self._make, constraint)
 
     def _make(self, constraint: Constraint) -> Guide:
-        if self._vocab < VOCAB_SIZE or not constraint.rules:
+        if self._vocab < VOCAB_SIZE:
             raise Unguided("this model does not know the markers of harmony")
-        matchers: dict[str, LLMatcher] = {}
-        by_rule: dict[int, LLMatcher] = {}
-        for number, rule in enumerate(constraint.rules):
-            if rule.grammar is not None:
-                if rule.grammar not in matchers:
-                    matchers[rule.grammar] = _matcher(rule.grammar)
-                by_rule[number] = matchers[rule.grammar]
-        return Guide(Plan(constraint, by_rule))
+        if not all(map(_is_sound, constraint.rules)):
+            raise Unguided("a rule makes no sense")
+        matchers = {
+            number: _matcher(rule.grammar)
+            for number, rule in enumerate(constraint.rules)
+            if rule.grammar is not None
+        }
+        return Guide(Plan(constraint, matchers))
 
 
+def _is_sound(rule: MessageRule) -> bool:
+    ids = rule.header if rule.end is None else (*rule.header, rule.end)
+    return (
+        all(0 <= token < VOCAB_SIZE for token in ids)
+        and rule.header[-1:] == (MESSAGE,)
+        and (rule.grammar is None or rule.end is not None)
+    )
+
+
+@lru_cache(maxsize=8)
 def _matcher(grammar: str) -> LLMatcher:
+    """In the state before any content; it is only ever copied.
+
+    The copies share what they learn of the grammar, so that a schema that comes often is followed faster.
+    """
     matcher = LLMatcher(vocabulary_tree(), grammar, log_level=0, limits=limits())
     if matcher.is_error():
         raise Unguided(matcher.get_error())

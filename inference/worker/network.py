@@ -16,7 +16,7 @@ class LoadedModel:
 
     At most ``max_running`` requests run at once. A step reads at most ``chunk_tokens`` prompt tokens
     (``chunk_beside`` while replies are written), in at most ``max_pieces`` pieces (``None``: as many as there
-    are requests). ``steady`` is the scheduler's.
+    are requests). ``rows_beside`` and ``steady`` are the scheduler's.
     """
 
     status: ModelStatus
@@ -27,5 +27,6 @@ class LoadedModel:
     chunk_tokens: int
     chunk_beside: int | None = None
     max_pieces: int | None = None
+    rows_beside: int | None = None
     steady: bool = False
     held_bytes: int = 0

@@ -19,9 +19,8 @@ protected and steps back only for a protected one that arrived earlier. So the p
 first never steps back while it runs, and always gets the pages that it needs: it ends, and the next one is
 the first. A request that finds no room to start keeps its turn, and nobody starts before it.
 
-**Steady.** A steady scheduler lets a request start only when there are pages for the longest that it and all
-running ones may become, and cuts its prompt where its own length says: what is computed together for it never
-depends on the others. It takes fewer requests at a time.
+**Steady.** A steady scheduler starts a request only when there are pages for the longest that it and all
+running ones may become, and cuts its prompt where its own length says: nothing depends on the others.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from itertools import count
 
 from inference.worker.pages import KvPages, pages_for
 from inference.worker.sequence import Sequence
+from inference.worker.sharing import RowShares
 
 PREEMPTIONS = 3
 
@@ -81,9 +81,9 @@ class _Draft:
 class Scheduler:
     """Plans the steps of one model.
 
-    At most ``max_running`` sequences run at once, in the slots ``0 .. max_running - 1``. One plan reads at
-    most ``chunk_tokens`` tokens of prompts, in at most ``max_pieces`` pieces; while replies are written, at
-    most ``chunk_beside``, so that they do not stand still for long.
+    At most ``max_running`` sequences run at once, in the slots from 0 on. One plan reads at most
+    ``chunk_tokens`` tokens of prompts, in at most ``max_pieces`` pieces; while replies are written, at most
+    ``chunk_beside``, and then at most ``rows_beside`` replies of a user, if others are there.
     """
 
     def __init__(
@@ -94,14 +94,16 @@ class Scheduler:
         chunk_tokens: int,
         chunk_beside: int | None = None,
         max_pieces: int | None = None,
+        rows_beside: int | None = None,
         steady: bool = False,
     ) -> None:
-        if min(max_running, chunk_tokens, chunk_beside or 1, max_pieces or 1) < 1:
+        if min(max_running, chunk_tokens, chunk_beside or 1, max_pieces or 1, rows_beside or 1) < 1:
             raise ValueError("a scheduler needs room for one sequence, one token and one piece")
         self.pages = pages
         self._chunk_tokens = chunk_tokens
         self._chunk_beside = min(chunk_beside or chunk_tokens, chunk_tokens)
         self._max_pieces = max_pieces or max_running
+        self._shares = RowShares(rows_beside)
         self._steady = steady
         self._slots = list(range(max_running))
         heapify(self._slots)
@@ -187,12 +189,10 @@ class Scheduler:
 
     def _decode(self, draft: _Draft) -> None:
         """One row for every running sequence that may grow."""
-        for sequence in list(self._running):
-            if sequence not in self._writing:  # it reads, or it stepped back a moment ago
-                continue
-            if sequence.held or sequence.computed != sequence.length - 1 or sequence.length >= sequence.limit:
-                continue
-            if self._make_room(draft, sequence):
+        ready = [each for each in self._running if each in self._writing and each.may_grow]
+        alone = len(self._held.keys() | self._queues.keys()) == 1
+        for sequence in ready if alone else self._shares.of(ready):
+            if sequence in self._writing and self._make_room(draft, sequence):  # else it stepped back
                 sequence.computed += 1
                 draft.plan.decode.append(sequence)
 

@@ -22,6 +22,7 @@ class Sequence:
     ``full_pages[i]`` and ``sliding_pages[i]`` hold the tokens ``i * PAGE .. (i + 1) * PAGE - 1`` of the
     layers of each kind; a page that the sliding window has left is 0 there. ``slot`` is the sequence's row in
     the device's tables, or -1. ``cached`` counts the prompt tokens that the prefix cache had at first.
+    ``latest_row`` is the number of its latest row of those that were shared out.
 
     ``guide`` holds the reply to its constraint, if it has one. The next token is then chosen under ``mask``,
     which needs all tokens before it: such a sequence never has more than one id pending.
@@ -40,6 +41,7 @@ class Sequence:
     sliding_pages: list[int] = field(default_factory=list)
     page_keys: list[bytes] = field(default_factory=list)
     preemptions: int = 0
+    latest_row: int = 0
     guide: Guide | None = None
     mask: Mask | None = None
     started: float | None = None
@@ -64,6 +66,11 @@ class Sequence:
     def held(self) -> bool:
         """Whether the next token cannot be chosen before the pending ones are known."""
         return self.guide is not None and self.pending > 0
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether another token can be computed, if it reads nothing any more."""
+        return not self.held and self.computed == self.length - 1 and self.length < self.limit
 
     @property
     def generated(self) -> int:

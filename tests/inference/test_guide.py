@@ -124,11 +124,34 @@ def test_a_rule_without_an_end_leaves_everything_free() -> None:
     assert allowed(guide.mask()) == [FINAL[0]], "the other rule was for the first message alone"
 
 
-def test_a_model_of_another_vocabulary_and_a_grammar_that_is_none_give_no_guide() -> None:
+def test_a_model_of_another_vocabulary_gives_no_guide() -> None:
     with pytest.raises(Unguided):
         GuideMaker(320).make(answer_only(grammar_for(FLAT))).result()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        MessageRule(FINAL, "{", RETURN),
+        MessageRule(FINAL, grammar_for(FLAT)),
+        MessageRule((VOCAB_SIZE, MESSAGE)),
+        MessageRule(FINAL, end=-1),
+        MessageRule(FINAL[:-1]),
+        MessageRule(()),
+    ],
+)
+def test_a_rule_that_makes_no_sense_gives_no_guide(rule: MessageRule) -> None:
     with pytest.raises(Unguided):
-        GuideMaker(VOCAB_SIZE).make(answer_only("{")).result()
+        GuideMaker(VOCAB_SIZE).make(Constraint((rule,))).result()
+
+
+def test_a_reply_that_may_hold_no_further_message_cannot_be_followed() -> None:
+    guide = guide_for(Constraint((MessageRule(FINAL, end=END, once=True),)))
+    guide.follow([*FINAL, 1, END, START, ASSISTANT], 0)
+    with pytest.raises(Unguided):
+        guide.mask()
+    with pytest.raises(Unguided):
+        guide_for(Constraint(())).mask()
 
 
 def test_a_mask_is_as_long_as_the_models_vocabulary() -> None:

@@ -25,6 +25,7 @@ def device(
     beside: int | None = None,
     pieces: int | None = None,
     depth: int = 0,
+    rows: int | None = None,
 ) -> PaperDevice:
     scheduler = Scheduler(
         KvPages(full, sliding, window),
@@ -32,6 +33,7 @@ def device(
         chunk_tokens=chunk,
         chunk_beside=beside,
         max_pieces=pieces,
+        rows_beside=rows,
     )
     return PaperDevice(scheduler, depth)
 
@@ -64,6 +66,7 @@ class Days(RuleBasedStateMachine):
         chunk=st.integers(1, 50),
         pieces=st.sampled_from([None, None, 1, 2]),
         depth=st.integers(0, 1),
+        rows=st.sampled_from([None, None, 1, 2]),
     )
     def open(
         self,
@@ -75,12 +78,13 @@ class Days(RuleBasedStateMachine):
         chunk: int,
         pieces: int | None,
         depth: int,
+        rows: int | None,
     ) -> None:
         if window is not None and kinds == "sliding":
             full = 0
         sliding = pages_for(window or 1) + 2 + extra
         self.device = device(
-            full, sliding, window, max_running=max_running, chunk=chunk, pieces=pieces, depth=depth
+            full, sliding, window, max_running=max_running, chunk=chunk, pieces=pieces, depth=depth, rows=rows
         )
         self.added: list[Sequence] = []
         self.cancelled: list[Sequence] = []
@@ -269,6 +273,28 @@ def test_slots_are_given_again() -> None:
     run.step()
     assert [sequence.slot for sequence in replies] == [-1, 1, 0]
     run.drain()
+
+
+def test_a_user_writes_few_replies_at_once_while_others_are_there_and_all_take_turns() -> None:
+    run = device(max_running=8, rows=2)
+    many = [sequence_of(prompt_of(n, 5), 30, "ada") for n in range(0, 5000, 1000)]
+    for sequence in many:
+        run.scheduler.add(sequence)
+    run.step()
+    assert len(run.step().decode) == 5  # nobody else is there
+    other = sequence_of(prompt_of(9000, 5), 10, "bob")
+    run.scheduler.add(other)
+    written = dict.fromkeys(many, 0)
+    while run.scheduler.sequences() and other in run.scheduler.sequences():
+        plan = run.step()
+        rows = [sequence for sequence in plan.decode if sequence is not other]
+        assert len(rows) == 2
+        for sequence in rows:
+            written[sequence] += 1
+    assert max(written.values()) - min(written.values()) <= 1
+    assert len(run.step().decode) == 5
+    run.drain()
+    assert len(run.finished) == 6
 
 
 def test_who_started_last_of_the_greediest_user_steps_back() -> None:
