@@ -1,4 +1,4 @@
-"""The composition root: settings, then the store, the engine and the web application; and the command line."""
+"""The composition root: settings, then the store, the engine and the web application; the command line."""
 
 from __future__ import annotations
 

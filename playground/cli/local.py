@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inference.harmony import HarmonyCodec
     from playground.generation import GenerationEvent
 
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.1
 STAGES = {
     ModelStage.NONE: "Starting the engine",
     ModelStage.QUEUED: "Starting the engine",

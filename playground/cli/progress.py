@@ -21,8 +21,17 @@ def telling(*, quiet: bool = False) -> Iterator[Tell]:
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status("Starting the engine") as status:
-        yield lambda sentence: status.update(escape(sentence))
+    shown = ""
+    # Few pictures a second: importing torch goes on meanwhile, and each one takes the interpreter from it.
+    with Console(stderr=True).status("Starting the engine", refresh_per_second=4) as status:
+
+        def tell(sentence: str) -> None:
+            nonlocal shown
+            if sentence != shown:
+                shown = sentence
+                status.update(escape(sentence))
+
+        yield tell
 
 
 class _Lines:
