@@ -38,8 +38,8 @@ async def test_a_key_is_its_owner_and_a_cookie_that_person(cast: Cast) -> None:
     for client in (cast.owner, cast.key):
         assert (await client.post(CHAT, json=body_of())).status_code == 200
         assert asker(cast.world) == owner
-    async with client_of(cast.world.url, cast.secret) as client:
-        await client.chat.completions.create(**body_of())
+    async with client_of(cast.world.url, cast.secret) as sdk:
+        await sdk.chat.completions.create(**body_of())
         assert asker(cast.world) == owner
     guest = (await cast.guest.get("/api/bootstrap")).cookies
     await cast.guest.post(CHAT, json=body_of())
