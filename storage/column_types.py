@@ -15,7 +15,7 @@ from sqlalchemy import DateTime, Enum, LargeBinary, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from inference.types import ReasoningEffort
+from inference.types import ReasoningEffort, ResponseFormat, ToolSpec
 from storage.errors import DatabaseCorrupt
 from storage.records import ChatSettings, WhenFull
 
@@ -116,6 +116,12 @@ def unpack_settings(text: str) -> ChatSettings:
         fields["effort"] = ReasoningEffort(fields["effort"])
     if "when_full" in fields:
         fields["when_full"] = WhenFull(fields["when_full"])
+    if "functions" in fields:
+        fields["functions"] = tuple(ToolSpec(**each) for each in fields["functions"])
+    if "operator_functions" in fields:
+        fields["operator_functions"] = tuple(fields["operator_functions"])
+    if "response_schema" in fields:
+        fields["response_schema"] = ResponseFormat(**fields["response_schema"])
     return ChatSettings(**fields)
 
 

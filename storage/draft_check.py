@@ -24,6 +24,9 @@ def replies_of(draft: ConversationDraft) -> list[Reply]:
     nodes: dict[str, MessageNode] = {}
     replies: dict[str, Reply] = {}
     ends: dict[str, str] = {}
+    empty: dict[str, list[GenerationDraft]] = {}
+    for each in draft.empty_replies:
+        empty.setdefault(each.question_key, []).append(each.generation)
     for node in draft.nodes:
         if node.key in nodes:
             raise InvalidValue("Two messages have the same key.")
@@ -35,11 +38,13 @@ def replies_of(draft: ConversationDraft) -> list[Reply]:
             _take_reply(node, node.generation, parent, replies, ends)
         elif node.message.role is not Role.USER:
             raise InvalidValue("Only questions can be without the data of a reply.")
-    for empty in draft.empty_replies:
-        question = nodes.get(empty.question_key)
-        if question is None or question.generation is not None or empty.generation.key in replies:
-            raise InvalidValue("A reply without messages needs a question, and a key of its own.")
-        _add(empty.generation, question, replies)
+        else:
+            for made in empty.pop(node.key, ()):
+                if made.key in replies or made.answers_key is not None:
+                    raise InvalidValue("A reply without messages needs a question, and a key of its own.")
+                _add(made, node.key, node.created_at, replies)
+    if empty:
+        raise InvalidValue("A reply without messages needs a question, and a key of its own.")
     if draft.leaf_key is not None and draft.leaf_key not in nodes:
         raise InvalidValue("The message that is shown is not in the conversation.")
     for reply in replies.values():
@@ -58,21 +63,27 @@ def _take_reply(
     if node.message.role not in (Role.ASSISTANT, Role.TOOL):
         raise InvalidValue("A reply holds messages of the assistant and of tools only.")
     if generation.key in replies:
-        if ends[generation.key] != node.parent_key:
+        if ends.get(generation.key) != node.parent_key:
             raise InvalidValue("The messages of a reply follow one another.")
+    elif generation.answers_key is not None:
+        called = replies.get(generation.answers_key)
+        if called is None or node.parent_key != ends.get(called.generation.key, called.question_key):
+            raise InvalidValue("A reply goes on below the last message of the one whose calls it answers.")
+        _add(generation, called.question_key, called.created_at, replies)
     elif parent is None or parent.generation is not None:
         raise InvalidValue("A reply follows a question.")
     else:
-        _add(generation, parent, replies)
+        _add(generation, parent.key, parent.created_at, replies)
     ends[generation.key] = node.key
 
 
-def _add(generation: GenerationDraft, question: MessageNode, replies: dict[str, Reply]) -> None:
+def _add(
+    generation: GenerationDraft, question_key: str, asked_at: datetime, replies: dict[str, Reply]
+) -> None:
     """One more reply."""
     if generation.status.is_open:
         raise InvalidValue("Only replies that have ended can be put in.")
-    created_at = generation.created_at or question.created_at
-    replies[generation.key] = Reply(generation, question.key, created_at)
+    replies[generation.key] = Reply(generation, question_key, generation.created_at or asked_at)
 
 
 def _check_continued(reply: Reply, replies: dict[str, Reply]) -> None:

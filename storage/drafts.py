@@ -13,7 +13,8 @@ from storage.records import ChatSettings, GenerationStatus, ReplyMode
 class GenerationDraft:
     """A reply that was made elsewhere; ``key`` names it within its ``ConversationDraft``.
 
-    ``status`` is a final one. ``continues_key`` is the key of a reply to the same question.
+    ``status`` is a final one. ``continues_key`` is the key of a reply to the same question, ``answers_key``
+    that of the reply whose calls this one goes on from, below whose last message its own stand, results first.
     """
 
     key: str
@@ -32,6 +33,7 @@ class GenerationDraft:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     continues_key: str | None = None
+    answers_key: str | None = None
     primed_tokens: int = 0
     mode: ReplyMode | None = None
     dropped_reasoning: int = 0
@@ -39,6 +41,9 @@ class GenerationDraft:
     context_length: int | None = None
     prompt_ids: tuple[int, ...] = ()
     output_ids: tuple[int, ...] = ()
+    turn_settings: ChatSettings | None = None
+    schema_valid: bool | None = None
+    schema_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class MessageNode:
     """A message of a ``ConversationDraft``, listed after its parent.
 
     A user message has no generation, an assistant's or tool's has one; there are no others. The messages of
-    one generation (equal ``generation.key``) are a chain below one user message.
+    one generation (equal ``generation.key``) are a chain below one user message, or below a reply with calls.
     """
 
     key: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from inference.types import FinishReason, Timings, Usage
@@ -15,6 +15,7 @@ from storage.mapping import generation_record, message_record
 from storage.owned import note_change, open_generation_row, owned_conversation, owned_generation
 from storage.records import (
     OPEN_STATUSES,
+    ChatSettings,
     GenerationRecord,
     GenerationStatus,
     GenerationTokens,
@@ -23,7 +24,7 @@ from storage.records import (
 )
 from storage.reply_rows import append_output, join_output, message_rows, save_messages, saved_output_length
 from storage.reply_rows import output_ids as stored_output_ids
-from storage.schema import ConversationRow, GenerationRow
+from storage.schema import ConversationRow, GenerationRow, MessageRow, ReplyDetailsRow
 from storage.take_over import count_usage
 
 
@@ -112,11 +113,13 @@ class GenerationQueries(Queries):
         error_code: str | None = None,
         messages: Sequence[MessageDraft] = (),
         output_ids: Sequence[int] = (),
+        schema_valid: bool | None = None,
+        schema_reason: str | None = None,
     ) -> GenerationRecord:
         """Save the rest and end the generation. One that is over already is returned as it is.
 
         ``status`` is finished, cancelled, failed or interrupted; ``messages`` and ``output_ids`` as in
-        ``save_progress``: what they leave out stays.
+        ``save_progress``: what they leave out stays. ``schema_...`` is the check of an answer.
         """
         if status.is_open:
             raise InvalidValue("A reply ends as finished, cancelled, failed or interrupted.")
@@ -128,18 +131,54 @@ class GenerationQueries(Queries):
             save_messages(session, row, messages)
             append_output(session, row.id, output_ids)
             join_output(session, row.id)
-            row.status = status
             row.finish_reason = finish_reason
             row.reasoning_seconds = reasoning_seconds
             row.error = error
             row.error_code = error_code
-            row.finished_at = datetime.now(UTC)
             _measure(row, usage, timings)
-            _count(session, row)
+            if schema_valid is not None:
+                _note_schema(session, row, schema_valid, schema_reason)
+            end(session, row, status)
             note_change(session, _conversation(session, row))
             return generation_record(row)
 
         return self._database.write(work)
+
+    def await_results(
+        self,
+        owner_id: str,
+        generation_id: str,
+        *,
+        usage: Usage,
+        timings: Timings,
+        reasoning_seconds: float = 0.0,
+        messages: Sequence[MessageDraft] = (),
+        output_ids: Sequence[int] = (),
+    ) -> GenerationRecord:
+        """Save all of a reply that ended with calls, and leave it open while functions run.
+
+        The arguments are those of ``finish_generation``, which ends it; so does ``begin_turn`` for the reply
+        that goes on from it. A process that dies before leaves it finished, with calls without results.
+        """
+
+        def work(session: Session) -> GenerationRecord:
+            row = _open(session, owner_id, generation_id)
+            save_messages(session, row, messages)
+            append_output(session, row.id, output_ids)
+            row.finish_reason = FinishReason.TOOL_CALL
+            row.reasoning_seconds = reasoning_seconds
+            _measure(row, usage, timings)
+            return generation_record(row)
+
+        return self._database.write(work)
+
+    def answers_to(self, owner_id: str, generation_id: str) -> tuple[list[str], str | None]:
+        """The replies that go on from this one's calls, oldest first, and which of them is shown."""
+        with self._database.read() as session:
+            row = owned_generation(session, owner_id, generation_id)
+            ids = list(session.scalars(_answers(row.id)))
+            shown = session.scalar(_shown_below(row.id)) if ids else None
+            return ids, shown if shown in ids else next(reversed(ids), None)
 
 
 def interrupt_open_generations(database: Database) -> None:
@@ -147,12 +186,45 @@ def interrupt_open_generations(database: Database) -> None:
 
     def work(session: Session) -> None:
         for row in session.scalars(select(GenerationRow).where(GenerationRow.status.in_(OPEN_STATUSES))):
-            row.status = GenerationStatus.INTERRUPTED
-            row.finished_at = datetime.now(UTC)
-            _count(session, row)
+            waits = row.finish_reason is FinishReason.TOOL_CALL  # its functions ran, and can run again
+            end(session, row, GenerationStatus.FINISHED if waits else GenerationStatus.INTERRUPTED)
             note_change(session, _conversation(session, row))
 
     database.write(work)
+
+
+def end(session: Session, row: GenerationRow, status: GenerationStatus) -> None:
+    """Close a generation and count what it wrote."""
+    row.status = status
+    row.finished_at = datetime.now(UTC)
+    _count(session, row)
+
+
+def _answers(generation_id: str) -> Select[str]:
+    """The ids of the replies that go on from the calls of this one, oldest first."""
+    statement = select(GenerationRow.id).join(
+        ReplyDetailsRow, ReplyDetailsRow.generation_id == GenerationRow.id
+    )
+    return statement.where(ReplyDetailsRow.answers_id == generation_id).order_by(GenerationRow.sequence)
+
+
+def _shown_below(generation_id: str) -> Select[str | None]:
+    """The reply that the last message of this one leads to."""
+    last = select(MessageRow.chosen_child_id).where(MessageRow.generation_id == generation_id)
+    last = last.order_by(MessageRow.sequence.desc()).limit(1)
+    return select(MessageRow.generation_id).where(MessageRow.id == last.scalar_subquery())
+
+
+def _note_schema(session: Session, row: GenerationRow, valid: bool, reason: str | None) -> None:
+    """Keep the check of an answer."""
+    details = session.get(ReplyDetailsRow, row.id)
+    if details is None:
+        details = ReplyDetailsRow(generation_id=row.id, settings=ChatSettings())
+        session.add(details)
+    details.schema_valid = valid
+    details.schema_reason = reason
+    session.flush()
+    session.expire(row, ["schema_valid", "schema_reason"])
 
 
 def _conversation(session: Session, row: GenerationRow) -> ConversationRow:

@@ -15,8 +15,8 @@ from storage.draft_check import Reply, replies_of
 from storage.drafts import ConversationDraft, MessageNode
 from storage.mapping import conversation_record
 from storage.owned import next_sequence
-from storage.records import ConversationRecord
-from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow
+from storage.records import ChatSettings, ConversationRecord
+from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow, ReplyDetailsRow
 from storage.tree import leaf_below, show
 
 
@@ -48,10 +48,12 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
     ids = {node.key: fresh_id(session) for node in draft.nodes}
     reply_ids = {reply.generation.key: fresh_id(session) for reply in replies}
     row = _conversation(session, owner_id, draft)
-    onward: dict[str | None, str] = {
-        node.parent_key: ids[node.key] for node in draft.nodes if node.generation is None
+    onward = _onward(draft, ids)
+    chosen = {
+        reply.question_key: reply_ids[reply.generation.key]
+        for reply in replies
+        if reply.generation.answers_key is None
     }
-    chosen = {reply.question_key: reply_ids[reply.generation.key] for reply in replies}
     empty = _shown_empty(draft, replies)
     if empty is not None:
         chosen[empty.question_key] = reply_ids[empty.generation.key]
@@ -75,6 +77,8 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
             if each.generation.output_ids
         ],
     )
+    details = (_details(each, reply_ids) for each in replies)
+    _insert_all(session, ReplyDetailsRow, [each for each in details if each is not None])
     if draft.leaf_key is not None:
         row.leaf_id = ids[draft.leaf_key]
         show(session, row, row.leaf_id)
@@ -84,6 +88,33 @@ def _insert(session: Session, owner_id: str, draft: ConversationDraft) -> Conver
         row.leaf_id = leaf_below(session, row.chosen_root_id)
     session.flush()
     return conversation_record(row, None)
+
+
+def _onward(draft: ConversationDraft, ids: Mapping[str, str]) -> dict[str | None, str]:
+    """Where a place goes on: with a question, or with a reply that goes on from calls, the newest there."""
+    begun: set[str] = set()
+    onward: dict[str | None, str] = {}
+    for node in draft.nodes:
+        generation = node.generation
+        if generation is None or (generation.answers_key is not None and generation.key not in begun):
+            onward[node.parent_key] = ids[node.key]
+        if generation is not None:
+            begun.add(generation.key)
+    return onward
+
+
+def _details(reply: Reply, reply_ids: Mapping[str, str]) -> dict[str, Any] | None:
+    """What the reply has that few have."""
+    draft = reply.generation
+    details = {
+        "answers_id": None if draft.answers_key is None else reply_ids[draft.answers_key],
+        "schema_valid": draft.schema_valid,
+        "schema_reason": draft.schema_reason,
+    }
+    if draft.turn_settings is None and not any(each is not None for each in details.values()):
+        return None
+    settings = draft.turn_settings or ChatSettings()
+    return {"generation_id": reply_ids[draft.key], "settings": settings, **details}
 
 
 def _shown_empty(draft: ConversationDraft, replies: Sequence[Reply]) -> Reply | None:
@@ -186,7 +217,7 @@ def _message(
 
 def _insert_all(
     session: Session,
-    table: type[GenerationRow | MessageRow | OutputTokensRow],
+    table: type[GenerationRow | MessageRow | OutputTokensRow | ReplyDetailsRow],
     rows: list[dict[str, Any]],
 ) -> None:
     """Many rows in one statement."""

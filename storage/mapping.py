@@ -76,6 +76,10 @@ GENERATION_COLUMNS = (
     GenerationRow.dropped_turns,
     GenerationRow.context_length,
     GenerationRow.tokens_known,
+    GenerationRow.answers_id,
+    GenerationRow.turn_settings,
+    GenerationRow.schema_valid,
+    GenerationRow.schema_reason,
     GenerationRow.prompt_tokens,
     GenerationRow.cached_tokens,
     GenerationRow.completion_tokens,
@@ -91,8 +95,8 @@ GENERATION_COLUMNS = (
 
 _MEASURED = 13
 """Where usage and timings stand among the fields."""
-_USAGE = 27
-_TIMINGS = 33
+_USAGE = 31
+_TIMINGS = 37
 
 
 def user_record(row: UserRow) -> User:

@@ -16,8 +16,10 @@ from inference.types import (
     FinishReason,
     Message,
     ReasoningEffort,
+    ResponseFormat,
     Role,
     Timings,
+    ToolSpec,
     Usage,
 )
 
@@ -80,7 +82,11 @@ class SearchKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """How replies are made; None is "not set at this level"."""
+    """How replies are made; None is "not set at this level".
+
+    ``functions`` are the person's own, ``operator_functions`` names of those that the server's operator
+    declared. ``response_schema`` is what answers look like.
+    """
 
     instructions: str | None = None
     model_identity: str | None = None
@@ -91,6 +97,9 @@ class ChatSettings:
     seed: int | None = None
     show_reasoning: bool | None = None
     when_full: WhenFull | None = None
+    functions: tuple[ToolSpec, ...] | None = None
+    operator_functions: tuple[str, ...] | None = None
+    response_schema: ResponseFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +230,10 @@ class GenerationRecord:
     ``dropped_reasoning`` messages and ``dropped_turns`` oldest turns were left out of the prompt.
     ``context_length`` is the model's, in tokens, None when it was not known. Without ``tokens_known``
     the reply came from elsewhere as text alone, and nothing can go on with it.
+
+    ``answers_id`` is the reply whose calls this one goes on from: it begins with their results.
+    ``turn_settings`` were set for its turn alone. ``schema_valid`` says whether the answer matches the schema
+    that it was asked for, None where there is no schema or no answer.
     """
 
     id: str
@@ -252,6 +265,10 @@ class GenerationRecord:
     dropped_turns: int = 0
     context_length: int | None = None
     tokens_known: bool = True
+    answers_id: str | None = None
+    turn_settings: ChatSettings | None = None
+    schema_valid: bool | None = None
+    schema_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +281,16 @@ class GenerationTokens:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """What one begun turn consists of. ``existing`` is True when its ``client_id`` had been used before."""
+    """What one begun turn consists of. ``existing`` is True when its ``client_id`` had been used before.
+
+    ``tool_messages`` are the results that the reply begins with.
+    """
 
     conversation: ConversationRecord
     user_message: MessageRecord
     generation: GenerationRecord
     existing: bool = False
+    tool_messages: tuple[MessageRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

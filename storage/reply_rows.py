@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from inference.types import Message, Role
 from storage.checksums import row_checksum
 from storage.column_types import BYTES_PER_ID
+from storage.database import fresh_id
 from storage.errors import Conflict
 from storage.records import MessageDraft
 from storage.schema import ConversationRow, GenerationRow, MessageRow, OutputTokensRow
@@ -24,17 +27,43 @@ def message_rows(session: Session, generation_id: str) -> list[MessageRow]:
 def save_messages(session: Session, generation: GenerationRow, drafts: Sequence[MessageDraft]) -> None:
     """Insert and change what differs; rows that are as they were cost nothing.
 
-    Drafts may leave out messages that were saved before. Raises Conflict when an id is not the one that
-    this index was saved with, or an index is left out.
+    Drafts may leave out messages that were saved before, and never hold the results that a reply begins
+    with. Raises Conflict when an id is not the one that this index was saved with, or an index is left out.
     """
     rows = message_rows(session, generation.id)
+    given = len(leading_results(rows)) if generation.answers_id is not None else 0
     for draft in sorted(drafts, key=lambda each: each.index):
-        if draft.index == len(rows):
+        place = draft.index + given
+        if place == len(rows):
             rows.append(_append(session, generation, rows, draft))
-        elif not 0 <= draft.index < len(rows) or rows[draft.index].id != draft.id:
+        elif not given <= place < len(rows) or rows[place].id != draft.id:
             raise Conflict("The messages of this reply do not fit what was saved before.")
-        _fill(rows[draft.index], draft)  # SQLAlchemy writes the columns that changed only
+        _fill(rows[place], draft)  # SQLAlchemy writes the columns that changed only
     session.flush()
+
+
+def leading_results(rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """The results of functions that a reply begins with."""
+    return list(takewhile(lambda row: row.role is Role.TOOL, rows))
+
+
+def add_results(
+    session: Session, generation: GenerationRow, before: MessageRow, results: Sequence[Message]
+) -> MessageRow:
+    """Begin a reply with the results of calls, below the last message of the reply that called; the last."""
+    for result in results:
+        row = MessageRow(
+            id=fresh_id(session),
+            conversation_id=generation.conversation_id,
+            parent_id=before.id,
+            generation_id=generation.id,
+            created_at=datetime.now(UTC),
+        )
+        _fill(row, MessageDraft(row.id, 0, result, complete=True))
+        session.add(row)
+        session.flush()
+        before = row
+    return before
 
 
 def _append(

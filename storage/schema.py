@@ -13,44 +13,28 @@ and need no foreign key, whose check would cost an index each.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Text, UniqueConstraint, event, func, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    ScalarSelect,
+    UniqueConstraint,
+    event,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
 from storage.account_records import AccountRole
-from storage.column_types import SettingsText, TokenIds, UtcDateTime, words_of
+from storage.column_types import TokenIds
 from storage.records import ChatSettings, GenerationStatus, ReplyMode, Theme
 from storage.response_records import ResponseStatus
+from storage.schema_base import Base
 from storage.search_schema import make_search_index
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """Common ground of the models: names of constraints, column types by Python type."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text(),
-        datetime: UtcDateTime(),
-        Role: words_of(Role),
-        Channel: words_of(Channel),
-        ReasoningEffort: words_of(ReasoningEffort),
-        FinishReason: words_of(FinishReason),
-        GenerationStatus: words_of(GenerationStatus),
-        Theme: words_of(Theme),
-        ReplyMode: words_of(ReplyMode),
-        AccountRole: words_of(AccountRole),
-        ResponseStatus: words_of(ResponseStatus),
-        ChatSettings: SettingsText(),
-    }
 
 
 class UserRow(Base):
@@ -185,8 +169,30 @@ class MessageRow(Base):
     checksum: Mapped[int] = mapped_column(server_default=text("0"))
 
 
+class ReplyDetailsRow(Base):
+    """What few replies have.
+
+    ``answers_id`` is the reply whose calls this one goes on from, ``settings`` what was set for the turn
+    alone, and ``schema_...`` whether the answer matches what it was asked to match.
+    """
+
+    __tablename__ = "reply_details"
+
+    generation_id: Mapped[str] = mapped_column(
+        ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
+    )
+    answers_id: Mapped[str | None] = mapped_column(index=True)
+    settings: Mapped[ChatSettings]
+    schema_valid: Mapped[bool | None]
+    schema_reason: Mapped[str | None]
+
+
 IS_OPEN = text("generations.status IN ('queued', 'running')")
 """Bound values would keep SQLite from the index of open generations."""
+
+
+def _detail(column: Any, generation_id: Any) -> ScalarSelect[Any]:
+    return select(column).where(ReplyDetailsRow.generation_id == generation_id).scalar_subquery()
 
 
 class GenerationRow(Base):
@@ -246,6 +252,10 @@ class GenerationRow(Base):
     # Last, so that reading the columns above never walks through the pages of a long prompt.
     prompt_ids: Mapped[tuple[int, ...]] = mapped_column(TokenIds(), deferred=True)
     tokens_known: Mapped[bool] = column_property(func.length(prompt_ids) > 0)
+    answers_id: Mapped[str | None] = column_property(_detail(ReplyDetailsRow.answers_id, id))
+    turn_settings: Mapped[ChatSettings | None] = column_property(_detail(ReplyDetailsRow.settings, id))
+    schema_valid: Mapped[bool | None] = column_property(_detail(ReplyDetailsRow.schema_valid, id))
+    schema_reason: Mapped[str | None] = column_property(_detail(ReplyDetailsRow.schema_reason, id))
 
 
 class OutputTokensRow(Base):

@@ -2,7 +2,8 @@
 
 A place goes on like this. From a question: into the first message of ``chosen_generation_id``; when that
 reply has no message, or there is none, to the question ``chosen_child_id``. From a message of a reply: to
-the question ``chosen_child_id`` if it is set, else to the next message of the same reply.
+``chosen_child_id`` if it is set, which is a question or the first message of the reply that goes on from its
+calls, else to the next message of the same reply.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import CTE, exists, select, text, update
+from sqlalchemy import CTE, Exists, exists, select, text, update
 from sqlalchemy.orm import Session
 
 from storage.checksums import DAMAGED_MESSAGE, check_message
 from storage.errors import DatabaseCorrupt, NotFound
 from storage.mapping import CHECKED_COLUMNS, MESSAGE_COLUMNS
 from storage.records import MessageRecord
-from storage.schema import ConversationRow, GenerationRow, MessageRow
+from storage.schema import ConversationRow, GenerationRow, MessageRow, ReplyDetailsRow
 
 _COLUMNS = (
     MessageRow.id,
@@ -105,7 +106,7 @@ def point(session: Session, parent: Place, child: Place) -> None:
     elif parent.is_question:
         generation = child.generation_id
     else:
-        onward = None
+        onward = None if child.generation_id == parent.generation_id else child.id
     if (generation, onward) != (parent.chosen_generation_id, parent.chosen_child_id):
         session.execute(
             update(MessageRow)
@@ -173,7 +174,9 @@ def with_neighbours(
         questions[parent_id].append(message_id)
     replies = defaultdict(list)
     made = select(GenerationRow.user_message_id, GenerationRow.id)
-    made = made.where(GenerationRow.conversation_id == conversation_id).order_by(GenerationRow.sequence)
+    made = made.where(GenerationRow.conversation_id == conversation_id, ~goes_on()).order_by(
+        GenerationRow.sequence
+    )
     for question_id, generation_id in session.connection().execute(made):
         replies[question_id].append(generation_id)
     siblings = {parent_id: tuple(ids) for parent_id, ids in questions.items()}
@@ -187,6 +190,12 @@ def with_neighbours(
         else MessageRecord(*row[:_FIELDS])
         for row, reply in zip(rows, shown, strict=True)
     ]
+
+
+def goes_on() -> Exists:
+    """Whether a generation goes on from the calls of another: it is no reply to the question by itself."""
+    details = exists().where(ReplyDetailsRow.generation_id == GenerationRow.id)
+    return details.where(ReplyDetailsRow.answers_id.is_not(None))
 
 
 def _places(session: Session, conversation_id: str, leaf_id: str) -> list[Place]:

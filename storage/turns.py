@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from inference.types import ReasoningEffort, Role, SamplingParams
+from inference.types import FinishReason, Message, ReasoningEffort, Role, SamplingParams
 from storage.checksums import row_checksum
 from storage.database import Queries, fresh_id
 from storage.errors import Conflict, InvalidValue, NotFound
-from storage.mapping import CHECKED_COLUMNS, generation_record
+from storage.generations import end
+from storage.mapping import CHECKED_COLUMNS, generation_record, message_record
 from storage.owned import (
     described,
     next_sequence,
@@ -23,8 +24,8 @@ from storage.owned import (
     owned_conversation,
 )
 from storage.records import ChatSettings, GenerationStatus, MessageRecord, ReplyMode, TurnRecord
-from storage.reply_rows import append_output
-from storage.schema import ConversationRow, GenerationRow, MessageRow
+from storage.reply_rows import add_results, append_output, leading_results, message_rows
+from storage.schema import ConversationRow, GenerationRow, MessageRow, ReplyDetailsRow
 from storage.tree import place_of, point, show, with_neighbours
 
 
@@ -52,6 +53,9 @@ class _Turn:
     dropped_turns: int
     context_length: int | None
     client_id: str | None
+    answers_id: str | None
+    results: tuple[Message, ...]
+    turn_settings: ChatSettings
 
 
 class TurnQueries(Queries):
@@ -80,6 +84,9 @@ class TurnQueries(Queries):
         conversation_settings: ChatSettings | None = None,
         expected_leaf_id: str | None = None,
         client_id: str | None = None,
+        answers_id: str | None = None,
+        results: Sequence[Message] = (),
+        turn_settings: ChatSettings | None = None,
     ) -> TurnRecord:
         # long because every argument is a field of what is stored
         """Commit the question and a queued generation; when this returns, nothing of it can be lost.
@@ -91,7 +98,9 @@ class TurnQueries(Queries):
         that is shown.
 
         ``primed_ids`` are output tokens taken over from ``continues_id``: they are stored as the first output
-        ids, so the ``output_ids`` of later saves begin with them. ``expected_leaf_id`` is the leaf that
+        ids, so the ``output_ids`` of later saves begin with them. ``answers_id`` is a generation whose calls
+        have these ``results``: the new one begins with them, below its last message, and ends it where it
+        waits for them. ``turn_settings`` count for this turn alone. ``expected_leaf_id`` is the leaf that
         ``prompt_ids`` was rendered from: Conflict when it moved meanwhile. The same ``client_id`` again gives
         what it gave before, ``existing`` set, and writes nothing. Raises Conflict while the conversation
         still answers, NotFound for what is not there.
@@ -117,6 +126,9 @@ class TurnQueries(Queries):
             dropped_turns=dropped_turns,
             context_length=context_length,
             client_id=client_id,
+            answers_id=answers_id,
+            results=tuple(results),
+            turn_settings=turn_settings or ChatSettings(),
         )
         return self._database.write(lambda session: _begin(session, turn))
 
@@ -128,6 +140,8 @@ class TurnQueries(Queries):
 
 def _begin(session: Session, turn: _Turn) -> TurnRecord:
     """The whole transaction."""
+    if (turn.answers_id is None) != (not turn.results):
+        raise InvalidValue("Results belong to the calls of a reply.")
     if sum(place is not None for place in (turn.parent_id, turn.edit_of, _asked_again(turn))) > 1:
         raise InvalidValue("A turn has one place: below a message, beside a question, or at an old question.")
     earlier = _earlier(session, turn.owner_id, turn.client_id)
@@ -137,6 +151,7 @@ def _begin(session: Session, turn: _Turn) -> TurnRecord:
         conversation = _new_conversation(session, turn)
     else:
         conversation = owned_conversation(session, turn.owner_id, turn.conversation_id)
+        turn = _like_the_continued(session, conversation, turn)
         _check_free(session, conversation, turn)
         note_turn(session, conversation)
     if _asked_again(turn) is None:
@@ -147,19 +162,73 @@ def _begin(session: Session, turn: _Turn) -> TurnRecord:
     session.add(generation)
     session.flush()
     append_output(session, generation.id, turn.primed_ids)
-    question.chosen_generation_id = generation.id
-    conversation.leaf_id = question.id
+    if turn.answers_id is not None or turn.turn_settings != ChatSettings():
+        session.add(
+            ReplyDetailsRow(
+                generation_id=generation.id, answers_id=turn.answers_id, settings=turn.turn_settings
+            )
+        )
+    if turn.answers_id is None:
+        question.chosen_generation_id = generation.id
+        conversation.leaf_id = question.id
+    else:
+        before = message_rows(session, turn.answers_id)
+        if not before:
+            raise InvalidValue("This reply called nothing.")
+        last = add_results(session, generation, before[-1], turn.results)
+        show(session, conversation, last.id)
+        conversation.leaf_id = last.id
     session.flush()
+    return _record(session, conversation, question, generation)
+
+
+def _record(
+    session: Session,
+    conversation: ConversationRow,
+    question: MessageRow,
+    generation: GenerationRow,
+    existing: bool = False,
+) -> TurnRecord:
+    """What was begun, now or before."""
+    results: list[MessageRow] = []
+    if generation.answers_id is not None:
+        results = leading_results(message_rows(session, generation.id))
     return TurnRecord(
         conversation=described(session, conversation),
         user_message=_with_neighbours(session, conversation, question),
         generation=generation_record(generation),
+        existing=existing,
+        tool_messages=tuple(map(message_record, results)),
     )
+
+
+def _like_the_continued(session: Session, conversation: ConversationRow, turn: _Turn) -> _Turn:
+    """A reply that goes on with one that began with results begins with the same."""
+    if turn.continues_id is None:
+        return turn
+    old = _reply(session, conversation, turn.continues_id)
+    if old.answers_id is None:
+        return turn
+    given = leading_results(message_rows(session, old.id))
+    messages = tuple(message_record(row).message for row in given)
+    return replace(turn, answers_id=old.answers_id, results=messages)
 
 
 def _asked_again(turn: _Turn) -> str | None:
     """What names an old question, if anything does."""
-    return turn.regenerate if turn.continues_id is None else turn.continues_id
+    return turn.continues_id or turn.answers_id or turn.regenerate
+
+
+def _reply(session: Session, conversation: ConversationRow, generation_id: str) -> GenerationRow:
+    """A generation of this conversation. Raises NotFound."""
+    row = session.scalar(
+        select(GenerationRow).where(
+            GenerationRow.id == generation_id, GenerationRow.conversation_id == conversation.id
+        )
+    )
+    if row is None:
+        raise NotFound
+    return row
 
 
 def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnRecord | None:
@@ -173,12 +242,7 @@ def _earlier(session: Session, owner_id: str, client_id: str | None) -> TurnReco
         return None
     message = session.scalars(select(MessageRow).where(MessageRow.id == generation.user_message_id)).one()
     conversation = owned_conversation(session, owner_id, generation.conversation_id)
-    return TurnRecord(
-        conversation=described(session, conversation),
-        user_message=_with_neighbours(session, conversation, message),
-        generation=generation_record(generation),
-        existing=True,
-    )
+    return _record(session, conversation, message, generation, existing=True)
 
 
 def _with_neighbours(session: Session, conversation: ConversationRow, row: MessageRow) -> MessageRecord:
@@ -212,7 +276,13 @@ def _new_conversation(session: Session, turn: _Turn) -> ConversationRow:
 
 def _check_free(session: Session, conversation: ConversationRow, turn: _Turn) -> None:
     """Refuse a conversation that answers already, or that moved since the prompt was rendered."""
-    if open_generation_row(session, conversation.id) is not None:
+    running = open_generation_row(session, conversation.id)
+    if running is None:
+        pass
+    elif running.id == turn.answers_id and running.finish_reason is FinishReason.TOOL_CALL:
+        end(session, running, GenerationStatus.FINISHED)
+        session.flush()
+    else:
         raise Conflict("This conversation is still answering. Wait for the end of the reply, or stop it.")
     if turn.expected_leaf_id is not None and turn.expected_leaf_id != conversation.leaf_id:
         raise Conflict("This conversation went on elsewhere. Reload it and try again.")
@@ -251,14 +321,9 @@ def _new_question(session: Session, conversation: ConversationRow, turn: _Turn) 
 def _old_question(session: Session, conversation: ConversationRow, turn: _Turn) -> MessageRow:
     """The question that is answered again."""
     question_id = turn.regenerate
-    if turn.continues_id is not None:
-        question_id = session.scalar(
-            select(GenerationRow.user_message_id).where(
-                GenerationRow.id == turn.continues_id, GenerationRow.conversation_id == conversation.id
-            )
-        )
-        if question_id is None:
-            raise NotFound
+    reply_id = turn.continues_id or turn.answers_id
+    if reply_id is not None:
+        question_id = _reply(session, conversation, reply_id).user_message_id
         if turn.regenerate not in (None, question_id):
             raise InvalidValue("The reply to continue answers another question.")
     row = _question(session, conversation, question_id)

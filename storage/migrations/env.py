@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from storage.schema import Base
+from storage.schema import UserRow
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,  # its naming convention names the constraints
+    target_metadata=UserRow.metadata,  # its naming convention names the constraints
 )
 with context.begin_transaction():
     context.run_migrations()

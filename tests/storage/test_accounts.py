@@ -11,7 +11,7 @@ from inference.types import ReasoningEffort
 from storage.account_records import AccountRole
 from storage.errors import AccountBanned, Conflict, InvalidValue, NotFound
 from storage.records import ChatSettings, GenerationStatus
-from storage.schema import Base
+from storage.schema_base import Base
 from storage.store import Store
 from tests.storage.accounts_helpers import NOW, TODAY, Things, fill, found, sign_in, texts
 from tests.storage.helpers import begin, finish, identity

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 
 from storage.errors import DatabaseCorrupt, DatabaseTooNew, StorageError
 from storage.migrate import configuration, prepare
-from storage.schema import Base
+from storage.schema_base import Base
 from storage.store import Store
 from tests.storage.helpers import begin, identity
 

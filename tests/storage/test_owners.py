@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from inference.types import Channel, Message, ReasoningEffort, Role
+from inference.types import Channel, Message, ReasoningEffort, Role, Timings, Usage
 from storage.drafts import ConversationDraft
 from storage.errors import NotFound
 from storage.records import Changes, ChatSettings, MessageDraft, SearchKind, TurnRecord, new_id
@@ -68,6 +68,10 @@ BY_ID: dict[str, Case] = {
     "mark_running": lambda store, who, ids: store.mark_running(who, ids.generation, "x", "x"),
     "save_progress": lambda store, who, ids: store.save_progress(who, ids.generation, [draft(0, "x")], [1]),
     "finish_generation": lambda store, who, ids: finish(store, who, ids.generation),
+    "await_results": lambda store, who, ids: store.await_results(
+        who, ids.generation, usage=Usage(), timings=Timings()
+    ),
+    "answers_to": lambda store, who, ids: store.answers_to(who, ids.generation),
 }
 """Methods that take the id of something."""
 
