@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from playground.exchange.export_markdown import markdown
 from playground.exchange.import_draft import Imported
 from playground.exchange.import_file import read_file
 from playground.exchange.transcript import Transcript, transcript
+from playground.responses.encoder import response_object
 from storage.errors import NotFound
 from storage.records import ConversationRecord, ConversationTree
 from storage.store import Store
@@ -112,6 +114,16 @@ def export_all(
     )
 
 
+@router.get("/export/responses")
+def export_responses(owner: CurrentOwner, store: StoreDep) -> Response:
+    """The stored responses of the OpenAI API, each a line of JSON with its ``input``, the oldest first."""
+    headers = {
+        "content-disposition": attachment(f"responses-{datetime.now(UTC).date().isoformat()}.jsonl"),
+        "cache-control": "no-store",
+    }
+    return StreamingResponse(_lines(store, owner), media_type="application/jsonl", headers=headers)
+
+
 @router.post("/import")
 async def import_file(request: Request, owner: CurrentOwner, store: StoreDep, rates: RatesDep) -> views.Json:
     """Store the conversations of a file, all of them or, where anything is wrong with it, none."""
@@ -185,6 +197,12 @@ def _files(store: Store, owner: str, format: Format, *, reasoning: bool) -> Iter
         except NotFound:
             continue
         yield shown.conversation.title, _drawn(shown, format)
+
+
+def _lines(store: Store, owner: str) -> Iterator[str]:
+    for record in store.all_responses(owner):
+        whole = {**response_object(record), "input": list(record.input_items)}
+        yield json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

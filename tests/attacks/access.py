@@ -55,6 +55,7 @@ ROUTES: dict[tuple[str, str], For] = {
     ("GET", "/api/changes"): For.ASKER,
     ("GET", "/api/search"): For.ASKER,
     ("GET", "/api/export"): For.ASKER,
+    ("GET", "/api/export/responses"): For.ASKER,
     ("POST", "/api/import"): For.ASKER,
     ("GET", "/api/presets"): For.ASKER,
     ("POST", "/api/presets"): For.ASKER,

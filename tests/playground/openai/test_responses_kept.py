@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -283,6 +284,18 @@ async def test_old_ones_are_forgotten(world: World, browser: httpx.AsyncClient) 
         later = Accounts(accounts.settings, world.store, lambda now=now: now)  # type: ignore[misc]
         await asyncio.to_thread(housekeeping.forget_responses, world.app.state.stores, later)
         assert (await browser.get(f"/v1/responses/{made['id']}")).status_code == status
+
+
+async def test_all_that_is_stored_can_be_taken_along(world: World, browser: httpx.AsyncClient) -> None:
+    await browser.post("/v1/responses", json={"input": "of somebody else"})
+    async with world.browser() as guest:
+        (await guest.get("/api/bootstrap")).raise_for_status()
+        made = [(await guest.post("/v1/responses", json={"input": f"number {n}"})).json() for n in range(25)]
+        taken = await guest.get("/api/export/responses")
+    lines = [json.loads(line) for line in taken.text.splitlines()]
+    assert [{name: line[name] for name in line if name != "input"} for line in lines] == made
+    assert [line["input"][0]["content"][0]["text"] for line in lines] == [f"number {n}" for n in range(25)]
+    assert taken.headers["content-disposition"].endswith(".jsonl")
 
 
 async def test_who_leaves_for_good_takes_responses_along(world: World) -> None:
