@@ -61,6 +61,7 @@ def chat(
     ] = None,
     data_dir: common.DataDir = None,
 ) -> None:
+    # long because every option is an argument
     """Talk to the model in this terminal: streaming, with its reasoning on demand, functions and commands.
 
     Conversations are stored in the playground's database under an owner of the terminal's own, for each

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 from inference.types import ReasoningEffort
 from playground.cli.backend import BackendError
+from playground.cli.chat_screen import Screen
+from playground.cli.chat_session import Session, Turn
 from playground.text import title_from
-
-if TYPE_CHECKING:
-    from playground.cli.chat_loop import Chat
 
 SHOWN = 20
 ID_CHARS = 8
+T = TypeVar("T")
+
+
+class Chat(Protocol):
+    """What the commands use of a sitting. ``over``: it ends behind this command."""
+
+    session: Session
+    screen: Screen
+    stored: bool
+    over: bool
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the event loop do this to its end."""
+        ...
+
+    def reply(self, beginning: Coroutine[Any, Any, Turn | None]) -> bool:
+        """Show one reply; False when there was nothing to answer."""
+        ...
+
+    def change_model(self, name: str) -> None:
+        """Let another model answer. Raises BackendError."""
+        ...
+
+    def opened(self) -> None:
+        """Show the conversation that was opened."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

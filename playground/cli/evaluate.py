@@ -88,6 +88,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     data_dir: common.DataDir = None,
 ) -> None:
+    # long because every option is an argument
     """Measure a model on the demonstration model's tasks: a table by task and effort.
 
     The prompts are ones that the demonstration model never saw in training. A reply is right only if it

@@ -62,6 +62,7 @@ def infer(
     ] = None,
     data_dir: common.DataDir = None,
 ) -> None:
+    # long because every option is an argument
     """Answer one request, or a file of them, as JSON on stdout.
 
     The input is {"messages": [...], "max_tokens": 256, "temperature": 0.7, "reasoning_level": "medium"}
