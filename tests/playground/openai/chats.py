@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from openai.types.chat import ChatCompletionChunk
+
+from tests.playground.world import TIMEOUT
 
 Json = dict[str, Any]
 
@@ -24,6 +28,13 @@ RAIN: Json = {
 def body_of(text: str = "What is 12 + 30?", **fields: Any) -> Json:
     """A body with one question."""
     return {"model": "default", "messages": [{"role": "user", "content": text}], **fields}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the application does by itself."""
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():  # noqa: ASYNC110  # what is looked at belongs to the application
+            await asyncio.sleep(0.005)
 
 
 async def post(url: str, body: Json, **headers: str) -> httpx.Response:

@@ -23,7 +23,7 @@ def client_of(url: str, key: str = NO_KEY) -> openai.AsyncOpenAI:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A playground on the scripted engine; the tests of a module share it."""
-    async with running(tmp_path_factory.mktemp("world"), requests_per_minute=0) as world:
+    async with running(tmp_path_factory.mktemp("world"), requests_per_minute=0, replies_at_once=4) as world:
         yield world
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,12 @@ import openai
 import pytest
 
 from playground.limits.allowance import Allowance, Places
-from tests.playground.openai.chats import Json, body_of, joined, post, streamed
+from tests.playground.openai.chats import Json, body_of, joined, post, streamed, until
 from tests.playground.openai.conftest import client_of
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while not condition():  # noqa: ASYNC110  # what is looked at belongs to the application
-            await asyncio.sleep(0.005)
 
 
 def held(world: World, at: int = 3) -> Script:
@@ -181,3 +174,25 @@ async def test_places_go_to_those_who_came_first_and_each_has_a_line_of_his_own(
     places.give_back("bob")
     assert not places._taken
     assert not places._lines
+
+
+async def test_strangers_of_several_addresses_do_not_take_each_others_places(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, replies_at_once=1, behind_proxy=True) as world,
+        httpx.AsyncClient(base_url=world.url, trust_env=False, timeout=TIMEOUT) as browser,
+    ):
+        script = held(world)
+
+        def ask(address: str) -> asyncio.Task[httpx.Response]:
+            headers = {"x-forwarded-for": address}
+            asking = browser.post("/v1/chat/completions", json=body_of(), headers=headers)
+            return asyncio.create_task(asking)
+
+        tasks = [ask("203.0.113.1"), ask("203.0.113.1"), ask("203.0.113.2")]
+        await until(lambda: len(world.engine.requests) == 2)
+        places = world.app.state.completions._places
+        await until(lambda: sum(map(len, places._lines.values())) == 1)
+        assert len({request.user_key for request in world.engine.requests}) == 2
+        assert script.hold is not None
+        script.hold.set()
+        assert [answer.status_code for answer in await asyncio.gather(*tasks)] == [200] * 3
