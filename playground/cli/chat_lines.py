@@ -36,7 +36,7 @@ class Lines:
         parts = [line]
         while parts[-1].endswith("\\"):
             parts[-1] = parts[-1][:-1]
-            following = self._line("… ")
+            following = self._line("| ")
             if following is None:
                 break
             parts.append(following)
@@ -50,7 +50,7 @@ class Lines:
                 parts.append(line.rstrip().removesuffix(QUOTES))
                 break
             parts.append(line)
-            line = self._line("… ")
+            line = self._line("| ")
         return "\n".join(parts).strip("\n")
 
     def _line(self, prompt: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -34,6 +35,7 @@ class PseudoTerminal:
         )
         os.close(theirs)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._seen = 0
 
     def expect(self, pattern: str) -> str:
@@ -74,7 +76,7 @@ class PseudoTerminal:
             part = os.read(self._own, 65536)
         except OSError:  # the other side is closed
             return False
-        self.raw += part.decode("utf-8", "replace")
+        self.raw += self._decoder.decode(part)
         return bool(part)
 
 

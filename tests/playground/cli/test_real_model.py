@@ -46,15 +46,15 @@ def test_somebody_talks_at_a_terminal(data: Path) -> None:
         shown = terminal.expect(r"Thought for \d+ s \(/reasoning shows it\)\s+347 \+ 586 = \d+\.")
         assert "Add 347 and 586" not in shown
         assert "\x1b[" in terminal.raw, "colours, and a line that counts the seconds"
-        terminal.expect(r"medium effort · \d+ tokens · .*> ")
+        terminal.expect(r"medium effort · \d+ tokens[^>]*> ")
         terminal.press("/reasoning\n")
         terminal.expect(r"Add 347 and 586[^>]*> ")
         terminal.press("/effort high\n")
         terminal.expect(r"Reasoning effort: high\.\s+> ")
         terminal.press("Sort 42, 7, 93, 15, 68, 21, 88, 34, 57\\\n")
-        terminal.expect(r"… ")
+        terminal.expect(r"\n\| ")
         terminal.press("\n")
-        terminal.expect(r"Thinking… [^>]*[Ss]ort")
+        terminal.expect(r"Thinking…")
         terminal.press("\x03")
         terminal.expect(r"Stopped\.[^>]*> ")
         terminal.press("half a line\x03")
