@@ -147,6 +147,12 @@ class Settings(AccountSettings, LimitSettings, BackupSettings):
         return self.behind_proxy or self.on_space
 
     @property
+    def reachable_from_elsewhere(self) -> bool:
+        """See ``LimitSettings``; sign-in and a public address are for others."""
+        local = self.host in {"127.0.0.1", "::1", "localhost"}
+        return not local or self.trusts_proxy or self.public_url is not None or self.sign_in_available
+
+    @property
     def own_hosts(self) -> frozenset[str]:
         """Host names (with port where one is named) under which people reach this server, as far as known."""
         hosts = [part.strip().lower() for part in (self.space_host or "").split(",")]

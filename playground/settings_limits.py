@@ -22,13 +22,14 @@ class LimitSettings(BaseSettings):
         description="Requests that may come from one address in a minute; 0 is any.",
     )
     replies_at_once: int = Field(
-        default=4,
+        default=8,
         ge=0,
         le=10_000,
-        description="Replies of one person that may run or wait at the same time; 0 is any.",
+        description="Replies of one person at the same time; 0 is any, as it is unless it is set where only "
+        "this machine can reach the server. Further requests to the OpenAI APIs wait in line.",
     )
     guest_replies_at_once: int = Field(
-        default=2,
+        default=4,
         ge=0,
         le=10_000,
         description="The same for those who have not signed in, where signing in is possible; 0 is any.",
@@ -89,3 +90,14 @@ class LimitSettings(BaseSettings):
         le=3600,
         description="Seconds that running replies still get when the server is asked to stop.",
     )
+
+    @property
+    def reachable_from_elsewhere(self) -> bool:
+        """Whether anybody but the people of this machine can get here."""
+        return True
+
+    @property
+    def places(self) -> int:
+        """Replies of one person at the same time; 0 is any."""
+        chosen = "replies_at_once" in self.model_fields_set
+        return self.replies_at_once if chosen or self.reachable_from_elsewhere else 0

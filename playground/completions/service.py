@@ -43,6 +43,7 @@ class Completion:
     ) -> None:
         self._service = service
         self.owner_id = owner_id
+        self.place = allowance.place_of(owner_id)
         self.model = model
         self.allowance = allowance
         self.runs: list[CompletionRun] = []
@@ -123,7 +124,7 @@ class CompletionService:
             CompletionRun(self._engine, self._codec, self._tokens, each, functions, request.stop)
             for each in requests
         ]
-        await self._places.take(owner_id, allowance, self._engine.health().queue_limit)
+        await self._places.take(completion.place, allowance, self._engine.health().queue_limit)
         self._placed.add(requests[0].request_id)
         self._open.update(dict.fromkeys((each.request_id for each in requests), completion))
         self._idle.clear()
@@ -144,7 +145,7 @@ class CompletionService:
         """Wait until there is a place for this reply, if it has none yet."""
         name = run.request.request_id
         if name in self._open and name not in self._placed:
-            await self._places.take(completion.owner_id, completion.allowance)
+            await self._places.take(completion.place, completion.allowance)
             self._placed.add(name)
 
     def ended(self, completion: Completion, run: CompletionRun) -> None:
@@ -153,7 +154,7 @@ class CompletionService:
             return
         if run.request.request_id in self._placed:
             self._placed.remove(run.request.request_id)
-            self._places.give_back(completion.owner_id)
+            self._places.give_back(completion.place)
         replay = run.replay()
         if replay is not None:
             self.replays.keep(completion.owner_id, replay)
@@ -195,7 +196,7 @@ class CompletionService:
     def _has_place(self, completion: Completion, run: CompletionRun) -> bool:
         """Whether this reply has a place, or there is one for it without waiting."""
         name = run.request.request_id
-        if name not in self._placed and self._places.take_free(completion.owner_id, completion.allowance):
+        if name not in self._placed and self._places.take_free(completion.place, completion.allowance):
             self._placed.add(name)
         return name in self._placed
 
@@ -219,7 +220,7 @@ class CompletionService:
             )
             self._engine.check(len(prompt_ids), sampling)
             requests.append(
-                GenerationRequest(new_id(), prompt_ids, sampling, completion.owner_id, model.name, constraint)
+                GenerationRequest(new_id(), prompt_ids, sampling, completion.place, model.name, constraint)
             )
         return requests
 

@@ -21,10 +21,18 @@ NEXT_LOOK_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Replies at once and tokens a day; 0 is any number."""
+    """Replies at once and tokens a day; 0 is any number.
+
+    ``line`` tells apart those who share one identity: each has its places for itself.
+    """
 
     replies: int = 0
     tokens: int = 0
+    line: str = ""
+
+    def place_of(self, owner_id: str) -> str:
+        """Under what name the places of this owner are counted, and turns on the model are shared."""
+        return f"{owner_id} {self.line}" if self.line else owner_id
 
 
 ANY = Allowance()
@@ -33,9 +41,9 @@ ANY = Allowance()
 def allowance_for(settings: LimitSettings, *, guest: bool) -> Allowance:
     """What somebody may have. ``guest``: he has not signed in, though he could."""
     if not guest:
-        return Allowance(settings.replies_at_once, settings.tokens_per_day)
+        return Allowance(settings.places, settings.tokens_per_day)
     return Allowance(
-        _smaller(settings.guest_replies_at_once, settings.replies_at_once),
+        _smaller(settings.guest_replies_at_once, settings.places),
         _smaller(settings.guest_tokens_per_day, settings.tokens_per_day),
     )
 

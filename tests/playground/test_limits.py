@@ -360,7 +360,7 @@ def test_guests_never_have_more_than_others() -> None:
     assert allowance_for(settings, guest=True) == Allowance(8, 0)
     settings = LimitSettings(tokens_per_day=100, guest_tokens_per_day=500, guest_replies_at_once=1)
     assert allowance_for(settings, guest=True) == Allowance(1, 100)
-    assert allowance_for(settings, guest=False) == Allowance(4, 100)
+    assert allowance_for(settings, guest=False) == Allowance(8, 100)
 
 
 async def test_no_address_is_written_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

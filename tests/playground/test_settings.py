@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -175,3 +176,19 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        ({}, 0),
+        ({"host": "::1"}, 0),
+        ({"replies_at_once": 3}, 3),
+        ({"host": "0.0.0.0"}, 8),  # noqa: S104
+        ({"behind_proxy": True}, 8),
+        ({"public_url": "https://playground.example"}, 8),
+        ({"system": "spaces", "space_id": "one/two"}, 8),
+    ],
+)
+def test_on_ones_own_machine_any_number_of_replies_run_at_once(given: dict[str, Any], places: int) -> None:
+    assert Settings(**given).places == places

@@ -7,7 +7,7 @@ where nobody must sign in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -51,7 +51,8 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
         # Nobody knows how many people it is: each address may ask as often as one.
         rates.request_of(f"{SHARED_GUEST} at {request.state.address}")
         owner_id = accounts.store.user_for_identity(SHARED_GUEST).id
-        return Caller(owner_id, allowance_for(settings, guest=settings.sign_in_available), shared=True)
+        allowance = allowance_for(settings, guest=settings.sign_in_available)
+        return Caller(owner_id, replace(allowance, line=request.state.address), shared=True)
     rates.request_of(actor.user_id)
     if KeyScope.INFERENCE not in actor.scopes:
         sentence = "This API key may not be used to ask the model."
