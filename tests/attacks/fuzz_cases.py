@@ -28,9 +28,9 @@ ERROR_FIELDS = {"code", "type", "message", "param", "request_id", "retry_after"}
 Ids = dict[str, list[str]]
 
 
-def schema_of(app: FastAPI) -> BaseSchema:
-    """The API as the app's own routes describe it."""
-    api = next(route for route in app.router.routes if isinstance(route, Mount) and route.path == "/api")
+def schema_of(app: FastAPI, mount: str = "/api") -> BaseSchema:
+    """The API below this address as the app's own routes describe it."""
+    api = next(route for route in app.router.routes if isinstance(route, Mount) and route.path == mount)
     return schemathesis.openapi.from_dict(get_openapi(title="API", version="1", routes=api.routes or []))
 
 
@@ -117,6 +117,7 @@ NAMES = words("""
     text conversation_id parent_id edit_of regenerate continue_of mode temporary wait effort temperature top_p
     seed max_tokens settings client_id title pinned archived message_id generation_id name include_reasoning
     instructions model_identity show_reasoning when_full theme even_if_too_large scopes confirm role unknown
+    messages input content tools tool_choice tool_calls function response_format schema stop stream n logprobs
 """)
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS),

@@ -80,17 +80,17 @@ def many(examples: int, first_seed: int) -> Callable[[Test], Test]:
     return decorate
 
 
-def as_described(on: Fuzzed, count: int, first_seed: int) -> None:
-    """Requests that the app's description allows, and some that it does not."""
+def as_described(on: Fuzzed, count: int, first_seed: int, mount: str = "/api") -> None:
+    """Requests that the app's description allows below this address, and some that it does not."""
     known = {name: st.sampled_from(values) for name, values in on.ids.items()}
 
     @many(count, first_seed)
-    @given(case=schema_of(on.world.app).as_strategy(), data=st.data())
+    @given(case=schema_of(on.world.app, mount).as_strategy(), data=st.data())
     def ask(case: Case[Any], data: st.DataObject) -> None:
         for name in case.path_parameters or {}:
             if name in known and data.draw(st.booleans()):
                 case.path_parameters[name] = data.draw(known[name])
-        answer = case.call(base_url=on.world.url + "/api", session=on.session, timeout=TIMEOUT)
+        answer = case.call(base_url=on.world.url + mount, session=on.session, timeout=TIMEOUT)
         on.note(
             answer.status_code, _kind(answer.headers), answer.content, (case.method, case.path, case.body)
         )
@@ -100,7 +100,9 @@ def as_described(on: Fuzzed, count: int, first_seed: int) -> None:
 
 def as_nobody_would(on: Fuzzed, count: int, first_seed: int) -> None:
     """Bodies, headers and queries that no description has."""
-    routes = [(method, path) for method, path in routes_of(on.world.app) if path.startswith("/api/")]
+    routes = [
+        (method, path) for method, path in routes_of(on.world.app) if path.startswith(("/api/", "/v1/"))
+    ]
 
     @many(count // BATCH, first_seed)
     @given(batch=st.lists(wild_requests(routes, on.ids), min_size=BATCH, max_size=BATCH))
@@ -193,6 +195,7 @@ def _kind(headers: Any) -> str:
 def test_no_request_is_an_error_of_the_server(tmp_path: Path, scale: Scale, tell: Tell, part: Part) -> None:
     with fuzzed(tmp_path) as on:
         as_described(on, part.share(scale(150, 15_000)), part.seed(SEED))
+        as_described(on, part.share(scale(100, 8_000)), part.seed(SEED), "/v1")
         as_nobody_would(on, part.share(scale(400, 33_000)), part.seed(SEED))
         over_the_wire(on, part.share(scale(50, 2_000)), part.seed(SEED))
         assert on.session.get(on.world.url + "/healthz", timeout=TIMEOUT).json()["status"] == "ok"
