@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from inference.types import ReasoningEffort, ResponseFormat, ToolChoice, ToolSpe
 from playground.api.openai.errors import invalid, unsupported
 from playground.api.openai.notes import Notes
 from playground.api.openai.tools import check_functions, choice_of, function_of
+from playground.errors import PlaygroundError
 from playground.responses.body import FormatBody, ResponseBody
 from playground.responses.item_ids import input_item_id
 
@@ -79,7 +81,9 @@ def read_body(body: ResponseBody) -> Asked:
     asked = Asked(
         body, tuple(declared), choice, effort, answer_format, logprobs, store, background, notes, {}
     )
-    return replace(asked, echo=_echo(asked))
+    echo = _echo(asked)
+    _check_storable(echo, "The request")
+    return replace(asked, echo=echo)
 
 
 def input_items(body: ResponseBody, response_id: str) -> list[Json]:
@@ -105,7 +109,17 @@ def input_items(body: ResponseBody, response_id: str) -> list[Json]:
                 extra: Json = {"annotations": []} if part == "output_text" else {}
                 item["content"] = [{"type": part, "text": item["content"], **extra}]
         items.append(item)
+    _check_storable(items, "input")
     return items
+
+
+def _check_storable(value: object, what: str) -> None:
+    """Refuse before anything runs what could not be stored, or written down again, afterwards."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        sentence = f"{what} holds a broken character, a number that is none, or far too many levels."
+        raise PlaygroundError("invalid_text", sentence, param="input" if what == "input" else None) from None
 
 
 def _functions(tools: Sequence[Json], notes: Notes) -> list[ToolSpec]:

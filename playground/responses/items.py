@@ -39,22 +39,41 @@ class Reader:
         self.instructions: list[str] = []
 
     def read_stored(self, record: ResponseRecord) -> None:
-        """A response of before: what went in, and what came out."""
+        """A response of before: what went in, and what came out. It had its notes then."""
+        notes, self._notes = self._notes, Notes()
         self.read(record.input_items)
+        self._notes = notes
         for item in record.output_items:
             if item["type"] == "function_call":
                 self._names[item["call_id"]] = item["name"]
         self.messages += messages_of(record)
 
-    def read(self, items: Sequence[Json]) -> None:
-        """More items.
+    def resolved(self, items: Sequence[Json]) -> list[Json]:
+        """The items with stored ones in place of references, and of reasoning that came without its text.
 
         Raises:
-            PlaygroundError: 400 for what makes no sense, 404 for a reference to what is not there.
+            PlaygroundError: (404) a reference leads to nothing.
+        """
+        found = []
+        for place, item in enumerate(items):
+            known = self._known.item(item.get("id"))
+            if item["type"] == "item_reference" and known is None:
+                sentence = f"input[{place}] refers to an item that is not stored."
+                raise PlaygroundError("not_found", sentence, status=404, param=f"input[{place}]")
+            bare = item["type"] == "reasoning" and not item.get("content")
+            wanted = item["type"] == "item_reference" or (bare and known is not None)
+            found.append(known if wanted and known is not None else item)
+        return found
+
+    def read(self, items: Sequence[Json]) -> None:
+        """More items, without references.
+
+        Raises:
+            PlaygroundError: (400) they make no sense.
         """
         reply: list[tuple[Json, str]] = []
-        for place, given in enumerate(items):
-            item, param = self._resolved(given, f"input[{place}]"), f"input[{place}]"
+        for place, item in enumerate(items):
+            param = f"input[{place}]"
             if _kind(item) in MADE_HERE or item.get("role") == "assistant":
                 reply.append((item, param))
                 continue
@@ -62,17 +81,6 @@ class Reader:
             reply = []
             self._read_one(item, param)
         self._read_reply(reply)
-
-    def _resolved(self, item: Json, param: str) -> Json:
-        """What a reference leads to; any other item is itself."""
-        if item.get("type") != "item_reference":
-            return item
-        found = self._known.item(item.get("id"))
-        if found is None:
-            raise PlaygroundError(
-                "not_found", f"{param} refers to an item that is not stored.", status=404, param=param
-            )
-        return found
 
     def _read_one(self, item: Json, param: str) -> None:
         """An item that the model did not write."""
@@ -183,11 +191,12 @@ def _part_text(part: object, param: str) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, Mapping):
-        if part.get("type") == "refusal" and isinstance(part.get("refusal"), str):
+        kind = str(part.get("type", "input_text"))
+        if kind == "refusal" and isinstance(part.get("refusal"), str):
             return str(part["refusal"])
-        if part.get("type", "input_text") in TEXT_PARTS and isinstance(part.get("text"), str):
+        if kind in TEXT_PARTS and isinstance(part.get("text"), str):
             return str(part["text"])
-        if part.get("type") in OTHER_PARTS:
+        if kind in OTHER_PARTS:
             raise invalid(f"{param} is no text, and this model reads only text.", param)
     raise invalid(f"{param} is not a part with a text.", param)
 
@@ -196,7 +205,7 @@ def _result_text(parts: Sequence[object], param: str, notes: Notes) -> str:
     """A function's result in parts; what is no text is named in its place."""
     texts = []
     for place, part in enumerate(parts):
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = str(part.get("type")) if isinstance(part, Mapping) else ""
         if kind in OTHER_PARTS:
             notes.add(f"{param}.output[{place}]", "This model reads only text; it is told that this is here.")
             texts.append(json.dumps({"omitted": kind}))

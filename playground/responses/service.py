@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -193,12 +192,13 @@ class ResponseService:
         except NotFound:
             raise no_such_response() from None
 
-    def _prompt(self, owner_id: str, asked: Asked, items: Sequence[Json]) -> Prompt:
-        """The conversation with this request at its end. Blocks."""
+    def _prompt(self, owner_id: str, asked: Asked, items: list[Json]) -> Prompt:
+        """The conversation with this request at its end. References among ``items`` are resolved. Blocks."""
         before = self._before(owner_id, asked.body.previous_response_id)
         named = self._store.find_responses(owner_id, named_responses(items))
         known = Known(chain(before, named), lambda call_id: self._completions.replays.find(owner_id, call_id))
         reader = Reader(known, asked.notes)
+        items[:] = reader.resolved(items)
         for record in before:
             reader.read_stored(record)
         reader.read(items)

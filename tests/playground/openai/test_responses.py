@@ -238,9 +238,13 @@ async def test_reasoning_named_by_its_id_alone(world: World, client: openai.Asyn
         "message",
         "reasoning",
         "reasoning",
-        "item_reference",
+        "function_call",
         "function_call_output",
     ]
+    await client.responses.delete(first.id)
+    world.engine.script = Script()
+    await client.responses.create(model="default", input="And now?", previous_response_id=second.id)
+    assert '{"harbour": "Cuxhaven"}' in prompt_of(world)
 
 
 async def test_what_codex_sends_is_taken_with_notes(browser: httpx.AsyncClient, world: World) -> None:
@@ -329,6 +333,9 @@ async def test_a_refusal_comes_before_the_stream(world: World, browser: httpx.As
         ),
         ({"input": [{"role": "critic", "content": "x"}]}, "input[0].role"),
         ({"input": [{"text": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": {}, "text": "x"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": "x", "more": "\ud800"}]}, "input"),
+        ({"input": [{"type": "item_reference"}, {"role": "user", "content": ["x", 5]}]}, "input[0]"),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input[0]"),
         (
             {"input": [{"type": "function_call", "name": "a b", "call_id": "c", "arguments": ""}]},
@@ -348,9 +355,11 @@ async def test_a_refusal_comes_before_the_stream(world: World, browser: httpx.As
     ],
 )
 async def test_what_makes_no_sense_is_refused(browser: httpx.AsyncClient, body: Any, param: str) -> None:
-    answer = await browser.post("/v1/responses", json=body)
+    headers = {"content-type": "application/json"}
+    answer = await browser.post("/v1/responses", content=json.dumps(body), headers=headers)
     error = answer.json()["error"]
-    assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
+    assert answer.status_code == (404 if param == "input[0]" and "reference" in str(body) else 400)
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert error["message"]
 
 
