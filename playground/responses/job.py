@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,7 +47,7 @@ class ResponseJob:
     """Run ``work`` once, as a task that no reader's leaving stops. ``done`` is set at its end.
 
     ``stored``: the response is, or will be, in the database; ``kept`` once it is, ``lost`` when its owner is
-    gone. ``one_call``: the first call ends the reply.
+    gone. ``one_call``: the first call ends the reply. ``check`` says of a whole answer what is wrong with it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ResponseJob:
         *,
         stored: bool,
         one_call: bool,
+        check: Callable[[str], str | None] | None = None,
     ) -> None:
         self._store = store
         self._codec = codec
@@ -70,6 +72,7 @@ class ResponseJob:
         self.kept = False
         self.lost = False
         self._one_call = one_call
+        self._check = check
         self._cut = False
         self._scores: dict[int, list[Json]] = {}
         self.cancel_requested = False
@@ -101,6 +104,7 @@ class ResponseJob:
             self.encoder.close_item(None, complete=False)
             record = self._ended(outcome)
             try:
+                record = await self._checked(record)
                 if self.stored:
                     record = await self._keep(record)
             finally:
@@ -189,6 +193,23 @@ class ResponseJob:
             return ResponseStatus.INCOMPLETE, None, "max_output_tokens"
         return ResponseStatus.COMPLETED, None, None
 
+    async def _checked(self, record: ResponseRecord) -> ResponseRecord:
+        """With a note if the answer is not of the shape that was asked for."""
+        last = record.output_items[-1] if record.output_items else {}
+        whole = record.status is ResponseStatus.COMPLETED and last.get("type") == "message"
+        if self._check is None or not whole:
+            return record
+        complaint = await run_in_threadpool(self._check, last["content"][0]["text"])
+        return record if complaint is None else self._noted(record, "text.format", complaint)
+
+    def _noted(self, record: ResponseRecord, param: str, message: str) -> ResponseRecord:
+        """With one more note."""
+        if self.encoder.notes is not None:
+            self.encoder.notes.add(param, message)
+        remarks = record.echo["playground"]
+        notes = [*remarks["notes"], {"param": param, "message": message}]
+        return replace(record, echo={**record.echo, "playground": {**remarks, "notes": notes}})
+
     async def _keep(self, record: ResponseRecord) -> ResponseRecord:
         """Store it. What cannot be stored is given to the reader all the same, with a note."""
         try:
@@ -201,12 +222,7 @@ class ResponseJob:
             log.warning("a response could not be stored: %s", failure.code)
         except Exception:
             log.exception("a response could not be stored")
-        playground = record.echo["playground"]
-        note = {"param": "store", "message": NOT_STORED}
-        if self.encoder.notes is not None:
-            self.encoder.notes.add(**note)
-        notes = [*playground["notes"], note]
-        return replace(record, echo={**record.echo, "playground": {**playground, "notes": notes}})
+        return self._noted(record, "store", NOT_STORED)
 
     def _save(self, record: ResponseRecord) -> None:
         with self.owner.lock:  # whoever moves all that the owner has waits meanwhile

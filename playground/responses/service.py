@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
+from inference.grammar import matches
 from inference.harmony import HarmonyCodec
 from inference.types import Prompt, Role
 from playground.api.openai.errors import invalid
@@ -97,6 +99,7 @@ class ResponseService:
             background=asked.background,
             previous_response_id=body.previous_response_id or None,
         )
+        wanted = asked.response_format
         job = ResponseJob(
             self._store,
             self._codec,
@@ -105,6 +108,7 @@ class ResponseService:
             ResponseEncoder(record, asked.notes),
             stored=asked.store,
             one_call=body.parallel_tool_calls is False,
+            check=None if wanted is None else partial(matches, wanted.schema),
         )
         if asked.background:
             try:

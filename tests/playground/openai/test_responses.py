@@ -149,6 +149,12 @@ async def test_an_answer_is_parsed(world: World, client: openai.AsyncOpenAI) -> 
     async with client.responses.stream(model="default", input="The tide?", text_format=Tide) as stream:
         final = await stream.get_final_response()
     assert final.output_parsed == made.output_parsed
+    world.engine.script = Script([("final", '{"harbour": "Cuxhaven", "metres": "high"}')])  # deaf to masks
+    wanted: Any = {"format": {"type": "json_schema", "name": "x", "schema": Tide.model_json_schema()}}
+    wrong = await client.responses.create(model="default", input="The tide?", text=wanted)
+    [note] = (wrong.model_extra or {})["playground"]["notes"]
+    assert note["param"] == "text.format"
+    assert "/metres" in note["message"]
 
 
 async def test_a_schema_that_cannot_be_kept_is_refused(client: openai.AsyncOpenAI) -> None:
