@@ -13,7 +13,7 @@ from playground.completions.replays import Replay, Replays
 
 Json = Mapping[str, Any]
 
-INSTRUCTING = {"system", "developer"}
+INSTRUCTING = ("system", "developer")  # what is compared with it may be of any type
 
 
 class History:
@@ -157,7 +157,7 @@ def text_of(content: object, where: str, *, optional: bool = False) -> str:
     for number, part in enumerate(content):
         place = f"{where}[{number}]"
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in {"text", "refusal"}:
+        if kind not in ("text", "refusal"):
             if isinstance(kind, str):
                 raise unsupported(place, "the model reads text only.")
             raise invalid(f"{place} must be a part with a type.", place)
