@@ -123,6 +123,13 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.page_served = page_served
     app.state.rates = rates = Rates(settings)
     errors.install(app)
+    _add_routes(app)
+    _add_middleware(app, settings, rates, page_served)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    """All addresses but the page's own."""
     app.include_router(page.health_router)
     app.include_router(metrics.router)
     app.include_router(share_page.router)
@@ -140,8 +147,6 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     # Gradio's page asks for a few files of its own under /static.
     files = PageFiles(directory=STATIC_FOLDER, packages=[("gradio", "templates/frontend/static")])
     app.mount("/static", files, name="static")
-    _add_middleware(app, settings, rates, page_served)
-    return app
 
 
 def _sign_in(accounts: Accounts, stores: Stores, turns: TurnService) -> SignIn | None:
