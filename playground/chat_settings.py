@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from inference.types import ReasoningEffort
+from inference.types import ReasoningEffort, ResponseFormat, ToolSpec
 from storage.records import ChatSettings, Preferences, WhenFull
 
 RECOMMENDED = ChatSettings(
@@ -35,6 +35,9 @@ class Effective:
     max_tokens: int | None
     seed: int | None
     when_full: WhenFull
+    functions: tuple[ToolSpec, ...] = ()
+    operator_functions: tuple[str, ...] = ()
+    response_format: ResponseFormat | None = None
 
 
 def effective(request: ChatSettings, conversation: ChatSettings, preferences: Preferences) -> Effective:
@@ -50,6 +53,9 @@ def effective(request: ChatSettings, conversation: ChatSettings, preferences: Pr
         max_tokens=chosen.max_tokens,
         seed=chosen.seed,
         when_full=chosen.when_full or WhenFull.ASK,
+        functions=chosen.functions or (),
+        operator_functions=chosen.operator_functions or (),
+        response_format=chosen.response_schema,
     )
 
 

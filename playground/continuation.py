@@ -12,17 +12,22 @@ from inference.harmony import HarmonyCodec
 from inference.types import ReasoningEffort, RenderedPrompt
 from playground.errors import PlaygroundError
 from storage.errors import NotFound
+from storage.records import ChatSettings
 from storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class TakenUp:
-    """The old reply's prompt, the ids that the new one begins with, and how long the old one reasoned."""
+    """The old reply's prompt, the ids that the new one begins with, how long the old one reasoned.
+
+    ``turn_settings`` were set for its turn alone.
+    """
 
     prompt: RenderedPrompt
     primed_ids: tuple[int, ...]
     effort: ReasoningEffort
     reasoning_seconds: float
+    turn_settings: ChatSettings
 
 
 def take_up(
@@ -51,7 +56,8 @@ def take_up(
     if primed is None:
         raise _refusal("This reply has ended with its answer. Regenerate it for another one.")
     prompt = RenderedPrompt(tokens.prompt_ids, old.dropped_reasoning, old.dropped_turns)
-    return TakenUp(prompt, primed, old.effort, old.reasoning_seconds)
+    settings = old.turn_settings or ChatSettings()
+    return TakenUp(prompt, primed, old.effort, old.reasoning_seconds, settings)
 
 
 def _refusal(sentence: str) -> PlaygroundError:

@@ -6,25 +6,33 @@ Everything here is read from the database, never from what a browser says that t
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from inference.engine import Engine
 from inference.errors import EngineUnavailable
 from inference.harmony import HarmonyCodec
 from inference.types import (
+    Constraint,
+    FinishReason,
     Message,
     ModelStatus,
     Prompt,
     ReasoningEffort,
     RenderedPrompt,
+    ResponseFormat,
     Role,
     SamplingParams,
+    ToolChoice,
+    ToolSpec,
 )
-from playground.chat_settings import Effective, effective
+from playground.chat_settings import Effective, effective, first_set
 from playground.continuation import take_up
 from playground.errors import PlaygroundError
-from playground.text import check_message, title_from
+from playground.functions import Entered, in_progress, waiting_calls
+from playground.text import title_from
+from playground.turn_request import TurnLimits, TurnRequest, no_call
+from storage.errors import NotFound
 from storage.records import (
     ChatSettings,
     ConversationRecord,
@@ -41,57 +49,27 @@ PART_FOR_THE_REPLY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TurnLimits:
-    """Bounds of a turn: characters of a message, and tokens of a reply that names no limit of its own."""
-
-    message_chars: int
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """What a person asks for. No conversation: a new one. No parent: continue at the current leaf.
-
-    Exactly one of: ``text`` (with ``edit_of``: another version of that question), ``regenerate`` (a question)
-    and ``continue_of`` (a reply; no ``mode`` is to continue). ``settings`` overrule all others in this turn;
-    ``conversation_settings`` are given to a new conversation. ``wait``: take the turn once the conversation
-    has answered.
-    """
-
-    text: str | None = None
-    conversation_id: str | None = None
-    parent_id: str | None = None
-    edit_of: str | None = None
-    regenerate: str | None = None
-    continue_of: str | None = None
-    mode: ReplyMode | None = None
-    temporary: bool = False
-    wait: bool = False
-    settings: ChatSettings = field(default_factory=ChatSettings)
-    conversation_settings: ChatSettings | None = None
-    client_id: str | None = None
-
-    @property
-    def how(self) -> ReplyMode | None:
-        """How a reply is continued, where one is."""
-        return None if self.continue_of is None else self.mode or ReplyMode.CONTINUE
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where in the tree a turn stands, and what the model reads there.
 
     ``leaf_id`` is set where the messages are those of the shown branch: it must not move meanwhile.
+    ``turn_settings`` are those of the turn so far; ``answers_id`` is the reply whose calls have ``results``.
     """
 
     settings: ChatSettings
     messages: Sequence[Message] = ()
     leaf_id: str | None = None
+    turn_settings: ChatSettings = field(default_factory=ChatSettings)
+    answers_id: str | None = None
+    results: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedTurn:
-    """A turn that the engine would take now; ``prompt.ids`` and ``primed_ids`` are what it is given."""
+    """A turn that the engine would take now; ``prompt.ids`` and ``primed_ids`` are what it is given.
+
+    ``functions`` are the names of all that are declared, ``answered`` those that the server answers.
+    """
 
     request: TurnRequest
     leaf_id: str | None
@@ -101,6 +79,13 @@ class PreparedTurn:
     prompt: RenderedPrompt
     primed_ids: tuple[int, ...] = ()
     reasoning_seconds: float = 0.0
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    functions: tuple[str, ...] = ()
+    answered: frozenset[str] = frozenset()
+    response_format: ResponseFormat | None = None
+    constraint: Constraint | None = None
+    answers_id: str | None = None
+    results: tuple[Message, ...] = ()
 
     def begin(self, store: Store, owner_id: str) -> TurnRecord:
         """Commit it; see ``Store.begin_turn``. Blocks."""
@@ -127,62 +112,22 @@ class PreparedTurn:
             dropped_turns=self.prompt.dropped_turns,
             context_length=self.model.context_length,
             conversation_settings=request.conversation_settings,
+            answers_id=self.answers_id,
+            results=self.results,
+            turn_settings=self.settings,
         )
-
-
-def check_request(request: TurnRequest, limits: TurnLimits) -> None:
-    """Refuse what contradicts itself, and a text that cannot be taken. Raises PlaygroundError."""
-    ways = {
-        "text": request.text,
-        "regenerate": request.regenerate,
-        "continue_of": request.continue_of,
-    }
-    given = [name for name, value in ways.items() if value is not None]
-    if not given and request.edit_of is None:
-        raise PlaygroundError("invalid_parameter", "text is missing.", param="text")
-    known = request.conversation_id is not None
-    rules = (
-        (
-            "edit_of",
-            request.edit_of is not None and request.text is None,
-            "An edited question needs its text.",
-        ),
-        (
-            given[-1] if given else "text",
-            len(given) > 1,
-            "A turn is a text, a regenerated question or a continued reply, and only one of them.",
-        ),
-        (
-            "parent_id",
-            request.parent_id is not None and (request.text is None or request.edit_of is not None),
-            "Only a new question can name the message that it follows.",
-        ),
-        (
-            "mode",
-            request.mode is not None and request.continue_of is None,
-            "Only a reply that is continued has a mode.",
-        ),
-        ("temporary", request.temporary and known, "Only a new conversation can be made temporary."),
-        (
-            "settings",
-            request.conversation_settings is not None and known,
-            "Settings come with the first question; later they are changed in the conversation.",
-        ),
-    )
-    for param, broken, sentence in rules:
-        if broken:
-            raise PlaygroundError("invalid_parameter", sentence, param=param)
-    if request.text is not None:
-        check_message(request.text, limits.message_chars)
 
 
 class Preparation:
     """Prepares turns. Every method blocks for the database."""
 
-    def __init__(self, engine: Engine, codec: HarmonyCodec, limits: TurnLimits) -> None:
+    def __init__(
+        self, engine: Engine, codec: HarmonyCodec, limits: TurnLimits, operator: Mapping[str, ToolSpec]
+    ) -> None:
         self._engine = engine
         self._codec = codec
         self._limits = limits
+        self._operator = operator
 
     def prepare(
         self, store: Store, owner_id: str, preferences: Preferences, request: TurnRequest
@@ -198,11 +143,25 @@ class Preparation:
         if request.continue_of is not None:
             return self._continued(store, owner_id, preferences, request, model)
         place = _place(store, owner_id, request)
-        chosen = effective(request.settings, place.settings, preferences)
-        prompt = self._render(place, chosen, model)
+        own = first_set(request.settings, place.turn_settings)
+        chosen = effective(own, place.settings, preferences)
+        wanted = self._prompt(place.messages, chosen)
+        prompt = self._render(wanted, chosen, model)
         sampling = self._sampling(chosen, model, len(prompt.ids))
         self._engine.check(len(prompt.ids), sampling)
-        return PreparedTurn(request, place.leaf_id, chosen.effort, sampling, model, prompt)
+        prepared = PreparedTurn(
+            request,
+            place.leaf_id,
+            chosen.effort,
+            sampling,
+            model,
+            prompt,
+            settings=own,
+            constraint=self._codec.constraint(wanted, ToolChoice()),
+            answers_id=place.answers_id,
+            results=place.results,
+        )
+        return self._declaring(prepared, wanted, chosen)
 
     def _continued(
         self,
@@ -215,11 +174,13 @@ class Preparation:
         conversation = _conversation(store, owner_id, request)
         answer_now = request.how is ReplyMode.ANSWER_NOW
         old = take_up(store, self._codec, owner_id, conversation.id, request.continue_of or "", answer_now)
-        chosen = effective(request.settings, conversation.settings, preferences)
+        own = first_set(request.settings, old.turn_settings)
+        chosen = effective(own, conversation.settings, preferences)
         length = len(old.prompt.ids) + len(old.primed_ids)
         sampling = self._sampling(chosen, model, length)
         self._engine.check(length, sampling)
-        return PreparedTurn(
+        # Begun in the middle, a reply cannot be held to a form; whether it has it is seen at the end.
+        prepared = PreparedTurn(
             request,
             None,
             old.effort,  # it stands in the prompt, which stays as it is
@@ -228,16 +189,38 @@ class Preparation:
             old.prompt,
             old.primed_ids,
             old.reasoning_seconds,
+            settings=own,
         )
+        return self._declaring(prepared, self._prompt((), chosen), chosen)
 
-    def _render(self, place: Place, chosen: Effective, model: ModelStatus) -> RenderedPrompt:
-        prompt = Prompt(
-            place.messages,
+    def _prompt(self, messages: Sequence[Message], chosen: Effective) -> Prompt:
+        """What the model is to read. A function of the person's own hides the operator's of the same name."""
+        tools = {spec.name: spec for spec in chosen.functions}
+        for name in chosen.operator_functions:
+            if name in self._operator:
+                tools.setdefault(name, self._operator[name])
+        return Prompt(
+            messages,
             chosen.effort,
             chosen.instructions,
+            tuple(tools.values()),
             current_date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             model_identity=chosen.model_identity,
+            response_format=chosen.response_format,
         )
+
+    def _declaring(self, prepared: PreparedTurn, prompt: Prompt, chosen: Effective) -> PreparedTurn:
+        """The same, with what of the prompt's functions the turn has to know."""
+        names = tuple(spec.name for spec in prompt.tools)
+        own = {spec.name for spec in chosen.functions}
+        return replace(
+            prepared,
+            functions=names,
+            answered=frozenset(names) - own,
+            response_format=prompt.response_format,
+        )
+
+    def _render(self, prompt: Prompt, chosen: Effective, model: ModelStatus) -> RenderedPrompt:
         limit: int | None = None
         if chosen.when_full is WhenFull.DROP_OLDEST and model.context_length is not None:
             wanted = chosen.max_tokens or self._limits.max_tokens
@@ -273,6 +256,8 @@ def _place(store: Store, owner_id: str, request: TurnRequest) -> Place:
         return Place(request.conversation_settings or ChatSettings(), question)
     conversation = _conversation(store, owner_id, request)
     settings = conversation.settings
+    if request.results:
+        return _below_calls(store, owner_id, conversation, request.results)
     if request.regenerate is not None:
         path = _path_to_question(store, owner_id, conversation.id, request.regenerate, "regenerate")
         return Place(settings, _messages(path))
@@ -297,6 +282,37 @@ def _path_to_question(
     if path[-1].role is not Role.USER:
         raise PlaygroundError("invalid_parameter", f"{param} must name a question.", param=param)
     return path
+
+
+def _below_calls(
+    store: Store, owner_id: str, conversation: ConversationRecord, entered: Sequence[Entered]
+) -> Place:
+    """The place below a reply's calls, which get these results."""
+    try:
+        path = store.path(owner_id, conversation.id, leaf_id=entered[0].message_id)
+    except NotFound:
+        raise no_call("A result must name a call of this conversation.") from None
+    if path[-1].generation_id is None:
+        raise no_call("A result must name a call of this conversation.")
+    reply = store.get_generation(owner_id, path[-1].generation_id)
+    messages = store.generation_messages(owner_id, reply.id)
+    calls = waiting_calls(messages) if reply.finish_reason is FinishReason.TOOL_CALL else []
+    contents = {each.message_id: each.content for each in entered}
+    if len(contents) < len(entered):
+        raise no_call("A call has two results.")
+    if not contents.keys() <= {call.message_id for call in calls}:
+        raise no_call("A result must name a call that waits for one, of one reply alone.")
+    if len(contents) < len(calls):
+        raise no_call(f"This reply made {len(calls)} calls; all of them need their results.")
+    results = tuple(call.result(contents[call.message_id]) for call in calls)
+    path = store.path(owner_id, conversation.id, leaf_id=messages[-1].id)
+    return Place(
+        conversation.settings,
+        [*in_progress(store, owner_id, path), *results],
+        turn_settings=reply.turn_settings or ChatSettings(),
+        answers_id=reply.id,
+        results=results,
+    )
 
 
 def _messages(path: Sequence[MessageRecord]) -> list[Message]:

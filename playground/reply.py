@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +16,14 @@ from datetime import UTC, datetime
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
+from inference.grammar import matches
 from inference.harmony_stream import StreamParser
-from inference.types import GenerationRequest, TokensStarted
+from inference.types import Channel, GenerationRequest, Message, ResponseFormat, TokensStarted
 from playground.generation import BROKEN, Outcome, Portion, Queued, generate
 from playground.recorder import ChannelTokens, Recorder
 from playground.runs import Run
 from storage.errors import StorageError
-from storage.records import GenerationRecord, GenerationStatus, MessageDraft
+from storage.records import GenerationRecord, GenerationStatus, MessageDraft, new_id
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -54,12 +56,15 @@ class Reply:
         store: Store,
         tokens: ChannelTokens,
         primed: Primed = NOTHING_PRIMED,
+        response_format: ResponseFormat | None = None,
     ) -> None:
         self._run = run
         self._generation = generation
         self._store = store
         self._tokens = tokens
         self._primed = primed
+        self._format = response_format
+        self._results: list[MessageDraft] = []
         self._recorder = Recorder(run, primed.reasoning_seconds)
         self._output_ids = list(primed.ids)
         self._changed = asyncio.Event()
@@ -78,6 +83,7 @@ class Reply:
 
     def save_end(self, outcome: Outcome) -> GenerationRecord:
         """Commit the rest of the text and how it ended. Blocks; raises ``StorageError``."""
+        valid, reason = self._checked(outcome)
         with self._run.owner.lock:
             return self._store.finish_generation(
                 self._run.owner_id,
@@ -89,9 +95,42 @@ class Reply:
                 reasoning_seconds=self._recorder.reasoning_seconds,
                 error=outcome.error,
                 error_code=outcome.error_code,
-                messages=self._recorder.drafts(),
+                messages=self.messages,
+                output_ids=self._output_ids,
+                schema_valid=valid,
+                schema_reason=reason,
+            )
+
+    @property
+    def messages(self) -> list[MessageDraft]:
+        """All of the reply so far, the results among them that were added to it."""
+        return self._recorder.drafts() + self._results
+
+    def add_results(self, results: Sequence[Message]) -> None:
+        """Results that come before the rest of its calls has any; they are saved with the end."""
+        for message in results:
+            self._results.append(MessageDraft(new_id(), len(self.messages), message, complete=True))
+
+    def save_calls(self, outcome: Outcome) -> None:
+        """Commit all of a reply whose functions run next. Blocks; raises ``StorageError``."""
+        with self._run.owner.lock:
+            self._store.await_results(
+                self._run.owner_id,
+                self._generation.id,
+                usage=outcome.usage,
+                timings=outcome.timings,
+                reasoning_seconds=self._recorder.reasoning_seconds,
+                messages=self.messages,
                 output_ids=self._output_ids,
             )
+
+    def _checked(self, outcome: Outcome) -> tuple[bool | None, str | None]:
+        """Whether the answer matches what it was asked to match, and why not; None where there is none."""
+        answers = [each.message for each in self.messages if each.message.channel is Channel.FINAL]
+        if self._format is None or not answers or outcome.status is not GenerationStatus.FINISHED:
+            return None, None
+        reason = matches(self._format.schema, answers[-1].content)
+        return reason is None, reason
 
     def _save_progress(self, drafts: list[MessageDraft], output_ids: tuple[int, ...]) -> None:
         """Commit the text so far. Blocks; raises ``StorageError``."""

@@ -47,7 +47,7 @@ class Run:
         self.generation_id = generation_id
         self.conversation_id = conversation_id
         self.finished = False
-        self.cancel_requested = False
+        self.cancelled = asyncio.Event()
         self._log: list[LoggedEvent] = []
         self._readers: set[asyncio.Event] = set()
         self._pending: list[str] = []
@@ -60,6 +60,16 @@ class Run:
     def owner_id(self) -> str:
         """The id of the user whose run it is now."""
         return self.owner.id
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody wants this to end; ``cancelled`` can be waited for."""
+        return self.cancelled.is_set()
+
+    @cancel_requested.setter
+    def cancel_requested(self, wanted: bool) -> None:
+        if wanted:
+            self.cancelled.set()
 
     @property
     def last_number(self) -> int:

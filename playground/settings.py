@@ -18,6 +18,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from playground.settings_accounts import AccountSettings
 from playground.settings_backup import BackupSettings
+from playground.settings_functions import FunctionSettings
 from playground.settings_limits import LimitSettings
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
@@ -27,7 +28,7 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; ``str(error)`` is for the person who set it."""
 
 
-class Settings(AccountSettings, LimitSettings, BackupSettings):
+class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings):
     """The configuration of one process; each field is the environment variable of that name, upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)

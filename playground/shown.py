@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from inference.types import Channel, EngineHealth, Role
 from playground import views
+from playground.functions import onward_in
 from storage.records import GenerationRecord, MessageRecord
 from storage.store import Store
 
@@ -23,6 +24,7 @@ def shown(store: Store, owner_id: str, conversation_id: str, health: EngineHealt
     known = {each.id: each for each in store.conversation_generations(owner_id, conversation_id)}
     in_sight = {message.reply or message.generation_id for message in messages}
     replies = [each for each in known.values() if each.id in in_sight]
+    after = onward_in(messages, known)
     heavy_from = _first_of_last_turns(messages)
     return {
         "conversation": views.conversation(conversation),
@@ -30,7 +32,7 @@ def shown(store: Store, owner_id: str, conversation_id: str, health: EngineHealt
             views.message(each, light=place < heavy_from and _is_aside(each))
             for place, each in enumerate(messages)
         ],
-        "generations": [views.generation(each) for each in replies],
+        "generations": [views.generation(each, after.get(each.id, views.NOTHING_AFTER)) for each in replies],
         "totals": totals(replies, known),
         "context": {
             "used": context_used(messages, known),
@@ -43,7 +45,7 @@ def totals(replies: Sequence[GenerationRecord], known: Mapping[str, GenerationRe
     """What the shown replies took, those that they go on with included; ``turns`` counts the shown ones."""
     counted = {each.id: each for reply in replies for each in _with_continued(reply, known)}.values()
     return {
-        "turns": len(replies),
+        "turns": sum(each.answers_id is None for each in replies),
         "prompt_tokens": sum(each.usage.prompt for each in counted),
         "cached_tokens": sum(each.usage.cached for each in counted),
         "completion_tokens": sum(each.usage.completion for each in counted),

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from storage.store import Store
 
@@ -56,6 +57,14 @@ class Stores:
                 self._memory = Store.open_in_memory(id_prefix=PREFIX)
             self._memory.add_owner(owner_id)
             return self._memory
+
+    def count_temporary(self, store: Store, owner_id: str, generation_id: str) -> None:
+        """What a temporary chat costs counts like everything else; its own store is forgotten. Blocks."""
+        if store is not self.kept:
+            generation = store.get_generation(owner_id, generation_id)
+            output = store.generation_tokens(owner_id, generation_id).output_ids
+            written = len(output) - generation.primed_tokens
+            self.kept.add_usage(owner_id, datetime.now(UTC).date().isoformat(), 1, max(written, 0))
 
     def use(self, owner_id: str, conversation_id: str) -> None:
         """Note that a chat is in use; one that is kept needs no note."""

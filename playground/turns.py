@@ -17,18 +17,23 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
+from inference.errors import InferenceError
 from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest
 from playground import views
-from playground.errors import restarting
+from playground.errors import PlaygroundError, restarting
+from playground.functions import MOST_ROUNDS, Entered, Functions
 from playground.generation import Outcome
-from playground.limits.allowance import ANY, Allowance, Places, check_tokens, utc_now
-from playground.preparation import Preparation, PreparedTurn, TurnLimits, TurnRequest, check_request
+from playground.limits.allowance import ANY, Allowance, Places, check_tokens
+from playground.operator_functions import OperatorFunctions
+from playground.preparation import Preparation, PreparedTurn
 from playground.recorder import ChannelTokens
 from playground.reply import Primed, Reply
+from playground.rounds import Step, after, due, refused, too_many_rounds
 from playground.runs import Run, RunRegistry
 from playground.temporary import Chat, Stores
 from playground.titles import Titles
+from playground.turn_request import TurnLimits, TurnRequest, check_request
 from playground.waiting import BUSY, Lines
 from storage.errors import Conflict, NotFound, StorageError
 from storage.records import GenerationRecord, GenerationStatus, MessageRecord, TurnRecord
@@ -46,12 +51,19 @@ class TurnService:
     """Starts, watches over and stops turns. Belongs to one event loop."""
 
     def __init__(
-        self, stores: Stores, engine: Engine, codec: HarmonyCodec, runs: RunRegistry, limits: TurnLimits
+        self,
+        stores: Stores,
+        engine: Engine,
+        codec: HarmonyCodec,
+        runs: RunRegistry,
+        limits: TurnLimits,
+        operator: OperatorFunctions,
     ) -> None:
-        self._stores = stores
+        self.stores = self._stores = stores
         self._engine = engine
         self._codec = codec
-        self._preparation = Preparation(engine, codec, limits)
+        self._preparation = Preparation(engine, codec, limits, operator.specs)
+        self.functions = Functions(operator)
         self.runs = runs
         self.limits = limits
         self.tokens = ChannelTokens()
@@ -219,9 +231,8 @@ class TurnService:
             turn = await run_in_threadpool(prepared.begin, store, owner_id)
             self._stores.use(owner_id, turn.conversation.id)
             if not turn.existing:
-                generation = turn.generation
-                run = self.runs.open(owner_id, generation.id, generation.conversation_id)
-                replying = self._spawn(self._generate(run, store, turn, prepared))
+                step = Step(self._open(owner_id, turn), turn, prepared)
+                replying = self._spawn(self._reply(store, step, allowance))
                 leave = place.pop_all().close
                 replying.add_done_callback(lambda _: leave())
         return turn
@@ -250,8 +261,20 @@ class TurnService:
             )
         )
 
-    async def _generate(self, run: Run, store: Store, turn: TurnRecord, prepared: PreparedTurn) -> None:
-        """The whole life of one run; always ends with the ``finish`` event."""
+    def _open(self, owner_id: str, turn: TurnRecord) -> Run:
+        run = self.runs.open(owner_id, turn.generation.id, turn.generation.conversation_id)
+        if turn.tool_messages:
+            run.publish("results", {"messages": [views.message(each) for each in turn.tool_messages]})
+        return run
+
+    async def _reply(self, store: Store, step: Step | None, allowance: Allowance) -> None:
+        """All replies of a turn that follow one another without a person."""
+        while step is not None:
+            step = await self._generate(store, step, allowance)
+
+    async def _generate(self, store: Store, step: Step, allowance: Allowance) -> Step | None:
+        """The whole life of one run, to the ``finish`` event; and the reply that goes on from its calls."""
+        run, turn, prepared = step.run, step.turn, step.prepared
         generation = turn.generation
         request = GenerationRequest(
             generation.id,
@@ -259,17 +282,20 @@ class TurnService:
             prepared.sampling,
             user_key=run.owner_id,
             model=generation.model,
+            constraint=prepared.constraint,
         )
         primed = Primed(prepared.primed_ids, prepared.reasoning_seconds)
-        reply = Reply(run, generation, store, self.tokens, primed)
-        outcome = await reply.generate(self._engine, self._codec.parser(), request)
+        reply = Reply(run, generation, store, self.tokens, primed, prepared.response_format)
+        parser = self._codec.parser(tools=prepared.functions)
+        outcome = await reply.generate(self._engine, parser, request)
         if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)
+        outcome, following = await self._run_functions(store, step, reply, outcome, allowance)
         saved = False
         try:
             record = await run_in_threadpool(reply.save_end, outcome)
             saved = True
-            await run_in_threadpool(self._count_temporary, store, run)
+            await run_in_threadpool(self._stores.count_temporary, store, run.owner_id, generation.id)
         except NotFound:  # the conversation was deleted meanwhile
             record = reply.unsaved(outcome)
         except StorageError as error:
@@ -278,20 +304,58 @@ class TurnService:
             if not self._closing.is_set():
                 self._spawn(self._save_later(reply, outcome))
         self._stores.use(run.owner_id, run.conversation_id)
-        run.finish(views.generation(record))
+        run.finish(views.generation(record, after(outcome, reply.messages, following)))
         self.runs.keep_finished(run)
         if saved and not self._stops and self.titles.wanted(turn, record):
             task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
+        return following
 
-    def _count_temporary(self, store: Store, run: Run) -> None:
-        """What a temporary chat costs counts like everything else; its own store is forgotten. Blocks."""
-        if store is not self._stores.kept:
-            generation = store.get_generation(run.owner_id, run.generation_id)
-            output = store.generation_tokens(run.owner_id, run.generation_id).output_ids
-            written = len(output) - generation.primed_tokens
-            self._stores.kept.add_usage(run.owner_id, utc_now().date().isoformat(), 1, max(written, 0))
+    async def _run_functions(
+        self, store: Store, step: Step, reply: Reply, outcome: Outcome, allowance: Allowance
+    ) -> tuple[Outcome, Step | None]:
+        """Let the server's functions answer the calls of a reply; where all have results, begin the next.
+
+        Whatever hinders that leaves the calls waiting, and ``error`` of the outcome says why.
+        """
+        run, prepared = step.run, step.prepared
+        calls, others = due(outcome, reply.messages, prepared.answered)
+        if not calls or run.cancel_requested:
+            return outcome, None
+        if step.round >= MOST_ROUNDS:
+            return refused(outcome, too_many_rounds()), None
+        try:
+            await run_in_threadpool(reply.save_calls, outcome)
+            texts = await self.functions.results(run, calls)
+            if texts is None:
+                return outcome, None
+            if others:
+                reply.add_results([call.result(text) for call, text in zip(calls, texts, strict=True)])
+                return outcome, None
+            entered = tuple(Entered(call.message_id, text) for call, text in zip(calls, texts, strict=True))
+            begun = await run_in_threadpool(self._go_on, store, step, entered, allowance)
+            if begun is None:
+                return outcome, None
+            return outcome, Step(self._open(run.owner_id, begun[0]), *begun, round=step.round + 1)
+        except (PlaygroundError, InferenceError, StorageError) as error:
+            return refused(outcome, error), None
+
+    def _go_on(
+        self, store: Store, step: Step, results: tuple[Entered, ...], allowance: Allowance
+    ) -> tuple[TurnRecord, PreparedTurn] | None:
+        """Commit the reply that goes on from these results. Blocks."""
+        run = step.run
+        request = TurnRequest(
+            conversation_id=run.conversation_id, results=results, settings=step.prepared.settings
+        )
+        with run.owner.lock:
+            check_tokens(self._stores.kept, run.owner_id, allowance)
+            preferences = self._stores.kept.get_preferences(run.owner_id)
+            prepared = self._preparation.prepare(store, run.owner_id, preferences, request)
+            if run.cancel_requested:
+                return None
+            return prepared.begin(store, run.owner_id), prepared
 
     async def _save_later(self, reply: Reply, outcome: Outcome) -> None:
         """Try again until the end of a reply is saved; otherwise its conversation would stay locked.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,18 @@ from storage.records import (
 )
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """What comes after a reply that ended with calls: those that wait, or the replies that go on."""
+
+    waiting: tuple[str, ...] = ()
+    next_id: str | None = None
+    next_ids: tuple[str, ...] = ()
+
+
+NOTHING_AFTER = Onward()
 
 
 def conversation(record: ConversationRecord) -> Json:
@@ -59,8 +71,11 @@ def message(record: MessageRecord, *, light: bool = False) -> Json:
     return view
 
 
-def generation(record: GenerationRecord) -> Json:
-    """One reply: how it was asked for, how it ended, and what it took."""
+def generation(record: GenerationRecord, after: Onward = NOTHING_AFTER) -> Json:
+    """One reply: how it was asked for, how it ended, what it took, and what comes after its calls."""
+    schema = None
+    if record.schema_valid is not None:
+        schema = {"valid": record.schema_valid, "reason": record.schema_reason}
     return {
         "id": record.id,
         "conversation_id": record.conversation_id,
@@ -79,6 +94,11 @@ def generation(record: GenerationRecord) -> Json:
         "dropped": {"reasoning": record.dropped_reasoning, "turns": record.dropped_turns},
         "context_length": record.context_length,
         "tokens_known": record.tokens_known,
+        "answers": record.answers_id,
+        "waiting_calls": after.waiting,
+        "next_generation_id": after.next_id,
+        "next_generation_ids": after.next_ids,
+        "schema": schema,
         "finish_reason": record.finish_reason,
         "error": record.error,
         "error_code": record.error_code,

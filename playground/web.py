@@ -25,6 +25,7 @@ from playground.api import (
     account,
     admin,
     conversations,
+    functions,
     generations,
     metrics,
     models,
@@ -43,7 +44,7 @@ from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
-from playground.preparation import TurnLimits
+from playground.operator_functions import OperatorFunctions
 from playground.responses.service import ResponseService
 from playground.runs import RunRegistry
 from playground.security import (
@@ -56,6 +57,7 @@ from playground.security import (
 )
 from playground.settings import Settings
 from playground.temporary import Stores
+from playground.turn_request import TurnLimits
 from playground.turns import TurnService
 from storage.store import Store
 
@@ -85,7 +87,8 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     """
     limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default)
     stores = Stores(store)
-    service = TurnService(stores, engine, codec, RunRegistry(), limits)
+    operator = OperatorFunctions(settings.operator_functions, settings.max_message_chars)
+    service = TurnService(stores, engine, codec, RunRegistry(), limits, operator)
     completions = CompletionService(
         store, engine, codec, service.places, service.tokens, settings.max_tokens_default
     )
@@ -139,8 +142,8 @@ def _add_routes(app: FastAPI) -> None:
     api = APIRouter(redirect_slashes=False)
     api.include_router(models.router, dependencies=[Depends(may_enter)])
     api.include_router(ollama, dependencies=[Depends(may_enter)])
-    pages = (page, account, admin, conversations, turns, generations, presets, search, shares, transfer)
-    for module in pages:
+    pages = (page, account, admin, conversations, turns, generations, functions, presets, search, shares)
+    for module in (*pages, transfer):
         api.include_router(module.router)
     app.mount("/api", api)
     app.mount("/v1", create_api(app))

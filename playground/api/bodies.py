@@ -17,8 +17,16 @@ from pydantic import (
 
 from inference.types import ReasoningEffort
 from playground.errors import PlaygroundError
-from playground.preparation import TurnRequest
+from playground.function_rules import (
+    FunctionItem,
+    ResponseSchemaItem,
+    checked_format,
+    checked_functions,
+    checked_names,
+)
+from playground.functions import Entered
 from playground.text import check_line, check_unicode
+from playground.turn_request import TurnRequest
 from storage.records import ChatSettings, ReplyMode, Theme, WhenFull
 
 TITLE_CHARS = 200
@@ -26,6 +34,8 @@ NAME_CHARS = 100
 INSTRUCTIONS_CHARS = 32_000
 IDENTITY_CHARS = 500
 LARGEST_INTEGER = 2**63 - 1
+MOST_RESULTS = 1_000
+"""No reply is long enough for more calls."""
 
 
 def _effort(value: object) -> object:
@@ -63,6 +73,24 @@ class SettingsFields(Body):
     seed: Seed | None = None
     show_reasoning: StrictBool | None = None
     when_full: WhenFull | None = None
+    functions: list[FunctionItem] | None = None
+    operator_functions: list[StrictStr] | None = None
+    response_schema: ResponseSchemaItem | None = None
+
+    def declared(self) -> dict[str, Any]:
+        """What is given of functions and of the answer's schema, as ``ChatSettings`` holds it.
+
+        Raises:
+            PlaygroundError: something of it cannot be kept.
+        """
+        given: dict[str, Any] = {}
+        if self.functions is not None:
+            given["functions"] = checked_functions(self.functions)
+        if self.operator_functions is not None:
+            given["operator_functions"] = checked_names(self.operator_functions)
+        if self.response_schema is not None:
+            given["response_schema"] = checked_format(self.response_schema)
+        return given
 
 
 class SettingsBody(SettingsFields):
@@ -74,9 +102,9 @@ class SettingsBody(SettingsFields):
         """The given fields as ``ChatSettings`` holds them: blank texts are not set.
 
         Raises:
-            PlaygroundError: a text holds a broken character.
+            PlaygroundError: a text holds a broken character, or functions or a schema cannot be kept.
         """
-        given = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {name: getattr(self, name) for name in self.model_fields_set} | self.declared()
         for name in ("temperature", "top_p"):
             if given.get(name) is not None:
                 given[name] = float(given[name])
@@ -91,6 +119,13 @@ class SettingsBody(SettingsFields):
     def settings(self) -> ChatSettings:
         """The whole, where what is left out is not set."""
         return ChatSettings(**self.change())
+
+
+class ResultBody(Body):
+    """The result of one call."""
+
+    message_id: Id
+    content: StrictStr
 
 
 class TurnBody(Body):
@@ -110,11 +145,21 @@ class TurnBody(Body):
     top_p: TopP | None = None
     seed: Seed | None = None
     max_tokens: MaxTokens | None = None
+    functions: list[FunctionItem] | None = None
+    operator_functions: list[StrictStr] | None = None
+    response_schema: ResponseSchemaItem | None = None
+    results: Annotated[list[ResultBody], Field(min_length=1, max_length=MOST_RESULTS)] | None = None
     settings: SettingsBody | None = None
     client_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
 
     def request(self) -> TurnRequest:
-        """The same as the service takes it."""
+        """The same as the service takes it. Raises PlaygroundError for what cannot be kept."""
+        declared = SettingsFields(
+            functions=self.functions,
+            operator_functions=self.operator_functions,
+            response_schema=self.response_schema,
+        ).declared()
+        results = [Entered(each.message_id, each.content) for each in self.results or ()]
         return TurnRequest(
             text=self.text,
             conversation_id=self.conversation_id,
@@ -131,7 +176,9 @@ class TurnBody(Body):
                 top_p=None if self.top_p is None else float(self.top_p),
                 max_tokens=self.max_tokens,
                 seed=self.seed,
+                **declared,
             ),
+            results=tuple(results),
             conversation_settings=None if self.settings is None else self.settings.settings(),
             client_id=self.client_id,
         )

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from playground import sse, views
 from playground.accounts.actor import AccountsDep, CurrentOwner, VisitDep
 from playground.api.dependencies import CodecDep, NamedStore, TurnsDep
+from playground.functions import onward
 from storage.store import Store
 
 router = APIRouter(prefix="/generations")
@@ -69,13 +70,14 @@ async def cancel_generation(
     """Stop a reply and keep its text; one that is over stays as it is."""
     generation, was_running = await turns.cancel(owner, generation_id)
     response.status_code = 202 if was_running else 200
-    return {"generation": views.generation(generation)}
+    after = await run_in_threadpool(onward, turns.stores.of(generation_id), owner, generation)
+    return {"generation": views.generation(generation, after)}
 
 
 def _saved(store: Store, owner: str, generation_id: str) -> views.Json:
     generation = store.get_generation(owner, generation_id)
     messages = store.generation_messages(owner, generation_id)
     return {
-        "generation": views.generation(generation),
+        "generation": views.generation(generation, onward(store, owner, generation)),
         "messages": [views.message(record) for record in messages],
     }

@@ -23,5 +23,6 @@ async def start_turn(
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),
+        "tool_messages": [views.message(record) for record in turn.tool_messages],
         "generation": views.generation(turn.generation),
     }

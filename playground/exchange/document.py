@@ -99,7 +99,8 @@ class GenerationItem(Item):
 
     ``continues`` is an earlier reply to the same question that this one takes up by ``mode``, with
     ``primed_tokens`` of its tokens. ``dropped_reasoning`` messages and ``dropped_turns`` oldest turns are not
-    in its prompt.
+    in its prompt. ``answers`` is the reply whose calls of functions this one goes on from: its messages, the
+    results first, stand below the last one of that. ``turn_settings`` were set for its turn alone.
     """
 
     key: Key
@@ -128,6 +129,10 @@ class GenerationItem(Item):
     dropped_reasoning: Count = 0
     dropped_turns: Count = 0
     context_length: Count | None = None
+    answers: Key | None = None
+    turn_settings: SettingsItem | None = None
+    schema_valid: StrictBool | None = None
+    schema_reason: Annotated[StrictStr, Field(max_length=ERROR_CHARS)] | None = None
     created_at: Time
     started_at: Time | None = None
     finished_at: Time | None = None

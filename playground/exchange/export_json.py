@@ -20,8 +20,13 @@ from playground.exchange.document import (
 )
 from playground.exchange.import_draft import TEXT_CHARS
 from playground.exchange.moments import iso
-from playground.exchange.reasoning import kept_messages, usage_without_reasoning
-from storage.records import ConversationTree, GenerationRecord, GenerationStatus, MessageRecord
+from playground.exchange.reasoning import (
+    answered_key,
+    kept_messages,
+    kept_replies,
+    usage_without_reasoning,
+)
+from storage.records import ChatSettings, ConversationTree, GenerationRecord, GenerationStatus, MessageRecord
 
 
 def file_pieces(
@@ -38,7 +43,7 @@ def file_pieces(
     separator = "\n"
     for tree in trees:
         item = conversation_item(tree, reasoning=reasoning)
-        yield separator + item.model_dump_json(exclude_none=True)
+        yield separator + item.model_dump_json(exclude_none=True, by_alias=True)
         separator = ",\n"
     yield "\n]}\n"
 
@@ -46,10 +51,12 @@ def file_pieces(
 def conversation_item(tree: ConversationTree, *, reasoning: bool) -> ConversationItem:
     """One conversation. Without ``reasoning`` what hung on a message of it hangs on the one before."""
     record = tree.conversation
-    kept = {message.id for message in kept_messages(tree.messages, reasoning=reasoning)}
+    messages_left = kept_messages(tree.messages, reasoning=reasoning)
+    kept = {message.id for message in messages_left}
     keys: dict[str | None, str | None] = {None: None}
     messages: list[MessageItem] = []
-    generations = {each.id: f"g{number}" for number, each in enumerate(tree.generations, 1)}
+    replies = kept_replies(tree.generations, messages_left)
+    generations = {each.id: f"g{number}" for number, each in enumerate(replies, 1)}
     for message in tree.messages:
         if message.id not in kept:
             keys[message.id] = keys[message.parent_id]
@@ -64,13 +71,17 @@ def conversation_item(tree: ConversationTree, *, reasoning: bool) -> Conversatio
         archived=record.archived,
         created_at=record.created_at,
         updated_at=record.updated_at,
-        settings=SettingsItem(**asdict(record.settings)),
+        settings=_settings_item(record.settings),
         shown=keys[record.leaf_id],
         messages=messages,
         generations=[
-            _generation_item(each, keys, generations, reasoning=reasoning) for each in tree.generations
+            _generation_item(each, keys, generations, tree, reasoning=reasoning) for each in replies
         ],
     )
+
+
+def _settings_item(settings: ChatSettings) -> SettingsItem:
+    return SettingsItem.model_validate(asdict(settings))
 
 
 def _message_item(
@@ -99,6 +110,7 @@ def _generation_item(
     record: GenerationRecord,
     keys: dict[str | None, str | None],
     generations: dict[str, str],
+    tree: ConversationTree,
     *,
     reasoning: bool,
 ) -> GenerationItem:
@@ -128,6 +140,10 @@ def _generation_item(
         "dropped_reasoning": record.dropped_reasoning,
         "dropped_turns": record.dropped_turns,
         "context_length": record.context_length,
+        "answers": answered_key(record, tree.generations, generations),
+        "turn_settings": None if record.turn_settings is None else _settings_item(record.turn_settings),
+        "schema_valid": record.schema_valid,
+        "schema_reason": record.schema_reason,
         "created_at": record.created_at,
         "started_at": record.started_at,
         "finished_at": record.finished_at,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from inference.errors import HarmonyFormatError
 from inference.message_rules import checked_messages
 from inference.types import Message, Role, SamplingParams, Timings, Usage
+from playground.errors import PlaygroundError
 from playground.exchange.document import (
     FORMAT,
     VERSION,
@@ -91,12 +92,13 @@ class _Tree:
         self.generations: dict[str, GenerationDraft] = {}
         self.questions: dict[str, str] = {}
         self.ends: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
 
     def draft(self) -> ConversationDraft:
         """The conversation for the store."""
         item = self.item
-        settings = _settings(item.settings)
-        if not _clean((item.title, settings.instructions, settings.model_identity)):
+        settings = self._settings(item.settings)
+        if not _clean((item.title,)):
             self._refuse("holds a broken character.")
         for generation in item.generations:
             self._generation(generation)
@@ -128,8 +130,15 @@ class _Tree:
             self._refuse("holds a broken character.")
         if item.continues is not None and self.questions.get(item.continues) != item.question:
             self._refuse("has a reply that continues none of the replies before it.")
+        if item.answers is not None and self.questions.get(item.answers) != item.question:
+            self._refuse("has a reply that goes on from the calls of none of the replies before it.")
+        if not _clean((item.schema_reason,)):
+            self._refuse("holds a broken character.")
         self.questions[item.key] = item.question
-        self.generations[item.key] = _generation_draft(item)
+        own = None if item.turn_settings is None else self._settings(item.turn_settings)
+        self.generations[item.key] = _generation_draft(item, own)
+        if item.answers is not None:
+            self.answers[item.key] = item.answers
 
     def _nodes(self) -> tuple[MessageNode, ...]:
         roles: dict[str, Role] = {}
@@ -162,7 +171,10 @@ class _Tree:
             return
         if item.generation is None or item.generation not in self.generations:
             self._refuse("has a message of a reply that is not there.")
-        before = self.ends.get(item.generation, self.questions[item.generation])
+        question = self.questions[item.generation]
+        called = self.answers.get(item.generation)
+        begin = question if called is None else self.ends.get(called, question)
+        before = self.ends.get(item.generation, begin)
         if item.parent != before:
             self._refuse("has a reply whose messages are not a chain.")
         self.ends[item.generation] = item.key
@@ -185,11 +197,21 @@ class _Tree:
             self._refuse(f"cannot be taken: {error}")
         return message
 
+    def _settings(self, item: SettingsItem) -> ChatSettings:
+        try:
+            settings = _settings(item)
+        except PlaygroundError as error:
+            self._refuse(f"cannot be taken: {error.message}")
+        if not _clean((settings.instructions, settings.model_identity)):
+            self._refuse("holds a broken character.")
+        return settings
+
     def _refuse(self, sentence: str) -> NoReturn:
         raise ImportRefused(f"The conversation {self.label} {sentence}") from None
 
 
 def _settings(item: SettingsItem) -> ChatSettings:
+    """Raises PlaygroundError for functions or a schema that cannot be kept."""
     return ChatSettings(
         instructions=item.instructions,
         model_identity=item.model_identity,
@@ -200,10 +222,11 @@ def _settings(item: SettingsItem) -> ChatSettings:
         seed=item.seed,
         show_reasoning=item.show_reasoning,
         when_full=item.when_full,
+        **item.declared(),
     )
 
 
-def _generation_draft(item: GenerationItem) -> GenerationDraft:
+def _generation_draft(item: GenerationItem, turn_settings: ChatSettings | None) -> GenerationDraft:
     timings = item.timings
     return GenerationDraft(
         key=item.key,
@@ -229,4 +252,8 @@ def _generation_draft(item: GenerationItem) -> GenerationDraft:
         dropped_reasoning=item.dropped_reasoning,
         dropped_turns=item.dropped_turns,
         context_length=item.context_length,
+        answers_key=item.answers,
+        turn_settings=turn_settings,
+        schema_valid=item.schema_valid,
+        schema_reason=item.schema_reason,
     )

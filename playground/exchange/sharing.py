@@ -24,7 +24,12 @@ from inference.types import (
     Usage,
 )
 from playground.exchange.moments import iso
-from playground.exchange.reasoning import kept_messages, usage_without_reasoning
+from playground.exchange.reasoning import (
+    answered_key,
+    kept_messages,
+    kept_replies,
+    usage_without_reasoning,
+)
 from storage.drafts import ConversationDraft, EmptyReply, GenerationDraft, MessageNode
 from storage.errors import Conflict
 from storage.records import (
@@ -68,8 +73,8 @@ def snapshot(
     if conversation.running_generation_id is not None:
         raise Conflict("This conversation is still answering. Share it when the reply is complete.")
     shown = {message.generation_id for message in path} | {message.reply for message in path}
-    replies = [generation for generation in generations if generation.id in shown]
     kept = kept_messages(path, reasoning=include_reasoning)
+    replies = kept_replies([each for each in generations if each.id in shown], kept)
     keys = {message.id: f"m{number}" for number, message in enumerate(kept, 1)}
     names = {generation.id: f"g{number}" for number, generation in enumerate(replies, 1)}
     # When an answer was begun would tell how long the model had reasoned.
@@ -85,7 +90,8 @@ def snapshot(
             for message in kept
         ],
         "generations": [
-            _generation(each, keys, names, include_reasoning=include_reasoning) for each in replies
+            _generation(each, keys, names, generations, include_reasoning=include_reasoning)
+            for each in replies
         ],
     }
 
@@ -113,7 +119,12 @@ def _message(message: MessageRecord, keys: dict[str, str], names: dict[str, str]
 
 
 def _generation(
-    record: GenerationRecord, keys: dict[str, str], names: dict[str, str], *, include_reasoning: bool
+    record: GenerationRecord,
+    keys: dict[str, str],
+    names: dict[str, str],
+    generations: Sequence[GenerationRecord],
+    *,
+    include_reasoning: bool,
 ) -> Json:
     """How one reply was made, as far as readers may know it."""
     value: Json = {
@@ -128,7 +139,10 @@ def _generation(
         "finish_reason": record.finish_reason,
         "error": record.error,
         "created_at": iso(record.created_at),
+        "answers": answered_key(record, generations, names),
     }
+    if record.schema_valid is not None:
+        value["schema"] = {"valid": record.schema_valid, "reason": record.schema_reason}
     if include_reasoning:
         timings = {**asdict(record.timings), "reasoning_seconds": record.reasoning_seconds}
         return {**value, "seed": record.seed, "usage": asdict(record.usage), "timings": timings}
@@ -192,6 +206,7 @@ def _generation_draft(value: Json) -> GenerationDraft:
     made = datetime.fromisoformat(value["created_at"])
     timings = dict(value.get("timings", {}))
     thinking = timings.pop("reasoning_seconds", 0.0)
+    schema = value.get("schema", {})
     return GenerationDraft(
         key=value["id"],
         status=GenerationStatus(value["status"]),
@@ -206,6 +221,9 @@ def _generation_draft(value: Json) -> GenerationDraft:
         reasoning_seconds=thinking,
         finish_reason=None if reason is None else FinishReason(reason),
         error=value["error"],
+        answers_key=value.get("answers"),
+        schema_valid=schema.get("valid"),
+        schema_reason=schema.get("reason"),
         created_at=made,
         started_at=made,
         finished_at=made,

@@ -57,6 +57,7 @@ ROUTES: dict[tuple[str, str], For] = {
     ("GET", "/api/export"): For.ASKER,
     ("GET", "/api/export/responses"): For.ASKER,
     ("POST", "/api/import"): For.ASKER,
+    ("GET", "/api/functions"): For.ASKER,
     ("GET", "/api/presets"): For.ASKER,
     ("POST", "/api/presets"): For.ASKER,
     ("GET", "/api/shares"): For.ASKER,

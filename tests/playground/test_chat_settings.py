@@ -25,6 +25,9 @@ NOTHING = dict.fromkeys(
         "seed",
         "show_reasoning",
         "when_full",
+        "functions",
+        "operator_functions",
+        "response_schema",
     )
 )
 

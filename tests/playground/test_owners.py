@@ -51,6 +51,7 @@ ROUTES = {
     ("GET", "/healthz"): PUBLIC,
     ("HEAD", "/healthz"): PUBLIC,
     ("GET", "/favicon.ico"): PUBLIC,
+    ("GET", "/api/functions"): PUBLIC,
     ("GET", "/api/conversations"): OWN,
     ("GET", "/api/changes"): OWN,
     ("GET", "/api/search"): OWN,
