@@ -20,14 +20,14 @@ from storage.store import Store
 class TakenUp:
     """The old reply's prompt, the ids that the new one begins with, how long the old one reasoned.
 
-    ``turn_settings`` were set for its turn alone.
+    ``declared`` are the functions and the answer's schema that were set for its turn alone.
     """
 
     prompt: RenderedPrompt
     primed_ids: tuple[int, ...]
     effort: ReasoningEffort
     reasoning_seconds: float
-    turn_settings: ChatSettings
+    declared: ChatSettings
 
 
 def take_up(
@@ -56,8 +56,13 @@ def take_up(
     if primed is None:
         raise _refusal("This reply has ended with its answer. Regenerate it for another one.")
     prompt = RenderedPrompt(tokens.prompt_ids, old.dropped_reasoning, old.dropped_turns)
-    settings = old.turn_settings or ChatSettings()
-    return TakenUp(prompt, primed, old.effort, old.reasoning_seconds, settings)
+    own = old.turn_settings or ChatSettings()
+    declared = ChatSettings(
+        functions=own.functions,
+        operator_functions=own.operator_functions,
+        response_schema=own.response_schema,
+    )
+    return TakenUp(prompt, primed, old.effort, old.reasoning_seconds, declared)
 
 
 def _refusal(sentence: str) -> PlaygroundError:

@@ -174,7 +174,7 @@ class Preparation:
         conversation = _conversation(store, owner_id, request)
         answer_now = request.how is ReplyMode.ANSWER_NOW
         old = take_up(store, self._codec, owner_id, conversation.id, request.continue_of or "", answer_now)
-        own = first_set(request.settings, old.turn_settings)
+        own = first_set(request.settings, old.declared)
         chosen = effective(own, conversation.settings, preferences)
         length = len(old.prompt.ids) + len(old.primed_ids)
         sampling = self._sampling(chosen, model, length)
