@@ -233,6 +233,7 @@ def _sample_kernel(
     BLOCK: tl.constexpr,
     MASKS: tl.constexpr,
 ) -> None:
+    # long because each of its many arguments has a line
     row, part, parts = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     slot = tl.load(slot_of_row + row).to(tl.int64)
     temperature, top_p = tl.load(temperatures + slot), tl.load(top_ps + slot)
