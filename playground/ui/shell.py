@@ -32,8 +32,10 @@ _STYLES = (
     "settings",
     "account",
     "admin",
+    "functions",
     "transcript",
     "turns",
+    "tools",
     "prose",
 )
 

@@ -194,6 +194,9 @@ export const restoreConversation = (id) => request("POST", `/api/conversations/$
 /** @param {object} turn @returns {Promise<any>} conversation, user_message, generation */
 export const startTurn = (turn) => request("POST", "/api/turns", turn);
 
+/** What the operator offers to be called. @returns {Promise<any>} items */
+export const functions = () => request("GET", "/api/functions");
+
 /** @param {string} id @returns {Promise<any>} generation, messages */
 export const generation = (id) => request("GET", `/api/generations/${at(id)}`);
 

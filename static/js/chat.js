@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { showRaw } from "./raw.js";
 import { Rescue } from "./rescue.js";
+import { BUSY, Rounds } from "./rounds.js";
 import * as router from "./router.js";
 import { follow } from "./stream.js";
 import { totalsOf, turnsOf } from "./turns.js";
@@ -14,7 +15,6 @@ const SOON_MS = 700;
 const AGAIN_MS = 3000;
 const RESTART_MS = 2000;
 const FULL = "context_length_exceeded";
-const BUSY = "A reply is being written. Stop it, or wait for its end.";
 
 export class Chat {
   /**
@@ -39,6 +39,7 @@ export class Chat {
     /** @type {string|null} the last message that stands here */
     this.leaf = null;
     this.rescue = new Rescue(this);
+    this.rounds = new Rounds(this);
     this.sequence = 0;
     this.updatedAt = "";
     /** Answers about the path that were asked for before this many changes of it are out of date. */
@@ -52,6 +53,8 @@ export class Chat {
       regenerate: (turn, fields) => this.again({ regenerate: turn.question.id, ...fields }, turn),
       version: (turn, of, which) => this.version(turn, of, which),
       offer: (turn, offer, fields) => this.rescue.take(turn, offer, fields),
+      results: (turn, results) => this.rounds.send(turn, results),
+      expectsJson: () => Boolean(effective(this.store.get(), "response_schema")),
       raw: (generation) => showRaw(generation),
       changeModel: this.changeModel,
       toast: this.toast,
@@ -245,7 +248,9 @@ export class Chat {
   async start(what, turn, siblings = null) {
     const { conversationId } = this.store.get();
     const state = this.store.get();
-    const body = { conversation_id: conversationId, effort: effective(state, "effort"), ...what };
+    // A reply that goes on from its calls keeps to what it was asked with.
+    const effort = what.results ? {} : { effort: effective(state, "effort") };
+    const body = { conversation_id: conversationId, ...effort, ...what };
     // Two tabs may ask at once: the second question is taken when the first is answered.
     if (what.text) body.wait = true;
     if (conversationId === null) {
@@ -286,7 +291,7 @@ export class Chat {
     return this.sent.id;
   }
 
-  accepted({ conversation, user_message: message, generation }, turn, askedIn, what) {
+  accepted({ conversation, user_message: message, tool_messages: results = [], generation }, turn, askedIn, what) {
     this.listChanged({ ...conversation, running_generation_id: generation.id });
     const transcript = this.transcript;
     if (this.store.get().conversationId !== askedIn || !transcript.items.includes(turn)) return;
@@ -305,8 +310,8 @@ export class Chat {
         return;
       }
     }
-    this.leaf = message.id;
-    this.attach(transcript.startReply(turn, generation));
+    this.leaf = results.at(-1)?.id ?? message.id;
+    this.attach(generation.answers ? transcript.goOn(turn, generation, results) : transcript.startReply(turn, generation));
     transcript.keepFocus();
   }
 
@@ -324,13 +329,14 @@ export class Chat {
 
   event(reply, name, data) {
     if (name === "message_end") this.leaf = data.id;
-    if (name === "snapshot") this.leaf = data.messages.at(-1)?.id ?? this.leaf;
+    if (name === "snapshot" || name === "results") this.leaf = data.messages.at(-1)?.id ?? this.leaf;
     if (name === "finish") this.ended(reply, data);
     else reply.event(name, data);
   }
 
   ended(reply, generation) {
     reply.finish(generation);
+    if (generation.next_generation_id) return this.rounds.goOn(reply, generation);
     this.unfollow = () => {};
     const { prompt = 0, final = 0 } = generation.usage ?? {};
     const limit = generation.context_length ?? this.store.get().context?.limit ?? null;

@@ -32,7 +32,7 @@ export function ending(generation, answered, begun) {
 
 /** @param {any} generation @param {boolean} answered @param {boolean} begun @returns {Ending|null} */
 function whatEnded(generation, answered, begun) {
-  const { status, error, finish_reason: reason } = generation;
+  const { status, error, finish_reason: reason, waiting_calls: waiting } = generation;
   const more = /** @type {Offer[]} */ (begun ? ["continue"] : []);
   if (status === "failed") return { text: error || "The reply failed.", error: true, offers: [...more, "retry"] };
   if (status === "cancelled") return { text: "Stopped.", offers: answered ? more : [...more, ...now(begun), "retry"] };
@@ -48,6 +48,8 @@ function whatEnded(generation, answered, begun) {
       ? { text: "Stopped at the token limit.", offers: ["continue", "raise"] }
       : { text: EMPTY_LENGTH, offers: ["continue", "answer_now", "raise"] };
   }
+  // The calls say themselves that they wait; why nothing answered them is said here.
+  if (waiting?.length) return error ? { text: error, offers: [] } : null;
   if (answered) return null;
   if (reason === "tool_call") return { text: "The model asked for a tool.", offers: now(begun) };
   return { text: "The model ended without an answer.", offers: [...now(begun), "retry"] };

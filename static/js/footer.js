@@ -4,19 +4,22 @@ import { openChoices } from "./choices.js";
 import { copyButton, copyText, el, icon } from "./dom.js";
 import { ending, offerRow } from "./ending.js";
 import { count, shortSeconds } from "./format.js";
-import { plainText } from "./plain.js";
 import { receipt } from "./receipt.js";
+import { roundsOf } from "./turns.js";
 import { versionSwitch } from "./versions.js";
 
 /**
- * @param {any} generation
+ * @param {any[]} rounds the generations of the reply
  * @returns {string} "medium effort · 84 tokens · 39 tokens/s · first token 0.42 s"
  */
-export function figures(generation) {
-  const { usage, timings } = generation;
-  const words = [`${generation.effort} effort`];
-  if (usage?.completion) words.push(`${count(usage.completion)} ${usage.completion === 1 ? "token" : "tokens"}`);
-  const speed = timings?.tokens_per_second;
+export function figures(rounds) {
+  const timings = rounds[0].timings;
+  const tokens = rounds.reduce((sum, { usage }) => sum + (usage?.completion ?? 0), 0);
+  const words = [`${rounds[0].effort} effort`];
+  if (tokens) words.push(`${count(tokens)} ${tokens === 1 ? "token" : "tokens"}`);
+  const timed = rounds.filter((round) => round.timings?.tokens_per_second && round.usage?.completion);
+  const written = timed.reduce((sum, { usage }) => sum + usage.completion, 0);
+  const speed = written / timed.reduce((sum, { usage, timings: each }) => sum + usage.completion / each.tokens_per_second, 0);
   if (speed) words.push(`${speed < 10 ? speed.toFixed(1) : count(Math.round(speed))} tokens/s`);
   if (timings?.ttft) words.push(`first token ${shortSeconds(timings.ttft)}`);
   return words.join(" · ");
@@ -24,13 +27,14 @@ export function figures(generation) {
 
 /**
  * @param {import("./turns.js").Turn} turn
- * @param {{source: string, boxes: Element[], begun: boolean}} answer its Markdown, where it is drawn, and whether there is
+ * @param {{source: string, parts: any[], begun: boolean}} answer its Markdown, what it is made of, and whether there is
  *   any text
  * @param {any} on see Transcript
  * @returns {HTMLElement}
  */
 export function replyFooter(turn, answer, on) {
   const { generation } = turn;
+  const rounds = roundsOf(turn);
   const foot = el("footer", { class: "pg-foot", testid: "reply-footer" });
   const answered = answer.source.trim() !== "";
   const note = generation && ending(generation, answered, answer.begun);
@@ -41,18 +45,18 @@ export function replyFooter(turn, answer, on) {
   const row = el("div", { class: "pg-actions" });
   const versions = versionSwitch({
     ids: turn.replies,
-    shown: generation?.id,
+    shown: rounds[0]?.id,
     of: "reply",
     pick: (id) => on.version(turn, "reply", { generation_id: id }),
   });
   if (versions) row.append(versions);
-  if (answered) row.append(copyButton(() => answer.boxes.map(plainText).join("\n\n"), "Copy answer"));
+  if (answered) row.append(copyButton(() => answer.parts.map((part) => part.plain()).join("\n\n"), "Copy answer"));
   if (turn.question) row.append(regenerate(turn, on));
   foot.append(row);
   if (generation) {
-    const { button, panel } = receipt(generation, turn.replies);
+    const { button, panel } = receipt(rounds, turn.replies);
     row.append(button, more(turn, answered ? answer.source : "", on));
-    row.append(el("span", { class: "pg-figures", text: figures(generation) }));
+    row.append(el("span", { class: "pg-figures", text: figures(rounds) }));
     foot.append(panel);
   } else if (answered) row.append(copyButton(() => answer.source, "Copy as Markdown", "Copy as Markdown"));
   return foot;

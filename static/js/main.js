@@ -20,7 +20,9 @@
  *   regenerate, choices, again, again-low (and the others), again-temperature-0 (and the others), again-model, reply-more,
  *   copy-markdown, read-raw, raw-dialog, raw-output, raw-prompt, details, receipt, offers, continue, answer-now, raise,
  *   raise-form, raise-input, raise-keep, raise-go, drop, fresh, context-full, full-drop, full-fresh, tool-show,
- *   tool-call, tool-result, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
+ *   tool-call, call-state, call-arguments (with -raw), tool-result, result-text (with -raw, -unfold), result-input, result-kind, result-form,
+ *   result-send, result-problem, schema-badge, chip-functions, chip-schema, function-* (of the settings and their sheet),
+ *   operator-*, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
  *   me (opens the account, or the menu of account-open, admin-open, sign-out), sign-in, framed-dialog, framed-reload, welcome with
  *   welcome-sign-in and welcome-note, sign-in-error, notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
  *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
@@ -33,6 +35,7 @@
 
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
+import { bindChips } from "./chips.js";
 import { Composer } from "./composer.js";
 import { ContextMeter } from "./context.js";
 import { byId, el, whenPresent } from "./dom.js";
@@ -155,6 +158,7 @@ function bindPreferences() {
 function bindTop({ chat, frame }) {
   connectSettings({ store, prefer, toast, open: (id) => chat.open(id, true), imported: () => frame.list.refresh() });
   for (const id of ["pg-settings", "pg-settings-top"]) byId(id).addEventListener("click", () => openSettings());
+  bindChips(store);
   new ContextMeter(/** @type {HTMLButtonElement} */ (byId("pg-context")), store, { change: changeSettings });
   const button = byId("pg-share");
   button.addEventListener("click", () => openShare({ id: store.get().conversationId, title: store.get().title }));

@@ -9,7 +9,7 @@ let serial = 0;
 const REASONS = {
   stop: "The model ended the reply",
   length: "The token limit was reached",
-  tool_call: "The model asked for a tool",
+  tool_call: "The model called a function",
   cancelled: "Stopped by you",
   error: "A fault ended it",
 };
@@ -21,11 +21,11 @@ const STATES = {
 };
 
 /**
- * @param {any} generation
+ * @param {any[]} rounds the generations of the reply: more than one where it called functions
  * @param {string[]} replies the ids of all replies to the question
  * @returns {{button: HTMLElement, panel: HTMLElement}} the panel is empty while it is closed
  */
-export function receipt(generation, replies) {
+export function receipt(rounds, replies) {
   const panel = el("div", { class: "pg-receipt", id: `pg-receipt-${(serial += 1)}`, testid: "receipt", hidden: true });
   const button = el(
     "button",
@@ -38,9 +38,14 @@ export function receipt(generation, replies) {
     panel.hidden = !panel.hidden;
     button.setAttribute("aria-expanded", String(!panel.hidden));
     if (panel.hidden) panel.replaceChildren();
-    else panel.append(...content(generation, replies));
+    else panel.append(...rounds.flatMap((round, index) => step(round, replies, index, rounds.length)));
   });
   return { button, panel };
+}
+
+function step(generation, replies, index, all) {
+  const name = all > 1 ? [el("p", { class: "pg-receipt-step", text: `Step ${index + 1} of ${all}` })] : [];
+  return [...name, ...content(generation, replies)];
 }
 
 function content(generation, replies) {

@@ -34,8 +34,11 @@ export function connectSettings(parts) {
   page = parts;
 }
 
-/** @param {"conversation"|"defaults"|"presets"|"data"} [tab] */
-export function openSettings(tab = "conversation") {
+/**
+ * @param {"conversation"|"defaults"|"presets"|"data"} [tab]
+ * @param {string|null} [field] the setting to begin with
+ */
+export function openSettings(tab = "conversation", field = null) {
   if (!page || shown?.isConnected) return;
   const { store } = page;
   let left = () => {};
@@ -67,6 +70,11 @@ export function openSettings(tab = "conversation") {
   };
   body.append(tabList({ label: "Settings", panel: panel.id, tabs: TABS, chosen: tab, show }), panel);
   show(tab);
+  const wanted = field && /** @type {HTMLElement|null} */ (panel.querySelector(`[data-field="${field}"]`));
+  if (!wanted) return;
+  // Not `scrollIntoView`: it would also scroll the dialog, whose head is then out of reach.
+  panel.scrollTop += wanted.getBoundingClientRect().top - panel.getBoundingClientRect().top;
+  /** @type {HTMLElement|null} */ (wanted.querySelector(".pg-functions button, textarea"))?.focus({ preventScroll: true });
 }
 
 /**

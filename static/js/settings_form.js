@@ -3,12 +3,16 @@
 import { el } from "./dom.js";
 import { count } from "./format.js";
 import { choice, numberBox, slider, textBox, Unusable } from "./settings_fields.js";
+import { functionList } from "./settings_functions.js";
+import { operatorSwitches } from "./settings_operator.js";
+import { schemaBox } from "./settings_schema.js";
+import { alike } from "./values.js";
 
 const PAUSE_MS = 600;
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const FROM = { user: "from your defaults", recommended: "recommended" };
 
-/** @type {Record<string, {label: string, help: string, make: (limits: any) => import("./settings_fields.js").Maker}>} */
+/** @type {Record<string, {label: string, help: string, make: (limits: any, key: string) => import("./settings_fields.js").Maker}>} */
 const PLAN = {
   instructions: {
     label: "Instructions",
@@ -57,6 +61,21 @@ const PLAN = {
     help: "Nothing is ever left out without a word: the reply's receipt says what was.",
     make: () => choice({ name: "When the context is full", choices: [["ask", "Ask me"], ["drop_oldest", "Leave out the oldest turns"]], testid: "set-when-full" }),
   },
+  functions: {
+    label: "Functions",
+    help: "What the model may call. You see each call in the conversation and type there what it gives back.",
+    make: () => functionList({ testid: "set-functions" }),
+  },
+  operator_functions: {
+    label: "Functions of this server",
+    help: "The server answers these calls itself, and the reply goes on.",
+    make: () => operatorSwitches({ testid: "set-operator-functions" }),
+  },
+  response_schema: {
+    label: "Answer as JSON",
+    help: "Every answer is kept to this JSON schema. The reasoning stays free.",
+    make: (_, key) => schemaBox({ testid: "set-schema", key }),
+  },
   model_identity: {
     label: "Model identity",
     help: "The first line of harmony's system message, in place of the one that the model was trained with.",
@@ -84,7 +103,7 @@ export class SettingsForm {
 
   build(field) {
     const { label, help, make } = PLAN[field];
-    const control = make(this.level.limits)(() => this.edited(field));
+    const control = make(this.level.limits, this.level.key)(() => this.edited(field));
     const id = `pg-field-${this.level.key.replace(/\W/g, "")}-${field}`;
     const name = el(control.label ? "label" : "span", { class: "pg-field-name", for: control.label ? id : null, text: label });
     const origin = el("span", { class: "pg-field-from", testid: `from-${field}` });
@@ -138,25 +157,27 @@ export class SettingsForm {
     row.reset.hidden = false;
     row.origin.textContent = "";
     clearTimeout(row.timer);
-    if (row.control.quick) this.flush(field);
-    else row.timer = setTimeout(() => this.flush(field), PAUSE_MS);
+    if (row.control.quick) return this.flush(field);
+    row.timer = setTimeout(() => this.flush(field), PAUSE_MS);
+    return Promise.resolve(null);
   }
 
-  /** Save what was changed and not saved yet. */
+  /** Save what was changed and not saved yet. @returns {Promise<Error|null>} why it could not be */
   async flush(field) {
     const row = this.rows.get(field);
     clearTimeout(row.timer);
-    if (!row.dirty) return;
+    if (!row.dirty) return null;
     let value;
     try {
       value = row.control.get();
     } catch (error) {
       if (!(error instanceof Unusable)) throw error;
       row.problem.textContent = error.message;
-      return;
+      return error;
     }
-    if (value === (this.level.own()[field] ?? null)) this.clean(row);
-    else await this.send(row, value);
+    if (!alike(value, this.level.own()[field])) return this.send(row, value);
+    this.clean(row);
+    return null;
   }
 
   clean(row) {
@@ -179,11 +200,13 @@ export class SettingsForm {
       await this.level.save({ [row.field]: value });
       this.level.noted("Saved");
       if (round === row.round) this.clean(row);
+      return null;
     } catch (error) {
       this.level.noted("");
-      if (round !== row.round) return;
+      if (round !== row.round) return error;
       row.problem.textContent = `Not saved. ${error.message}`;
       unsaved.set(this.keyOf(row.field), { value, problem: row.problem.textContent });
+      return error;
     }
   }
 
@@ -192,7 +215,7 @@ export class SettingsForm {
     clearTimeout(row.timer);
     this.forget(row);
     row.control.set(null, this.level.inherited(field).value);
-    (row.control.label ?? row.control.node.querySelector("input:checked, input"))?.focus();
+    (row.control.label ?? row.control.node.querySelector("input:checked, input, textarea, button:not([hidden])"))?.focus();
     if ((this.level.own()[field] ?? null) === null) this.clean(row);
     else await this.send(row, null);
   }

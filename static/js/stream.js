@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 
-const NAMES = ["queued", "started", "message", "delta", "message_end", "snapshot", "finish"];
+const NAMES = ["queued", "started", "message", "delta", "message_end", "results", "calling", "snapshot", "finish"];
 const PAUSES = [400, 1000, 2000, 4000, 8000];
 
 /**

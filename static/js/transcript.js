@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { Follower } from "./scroll.js";
 import { TurnView } from "./turn.js";
-import { guessHeight, isOpen, makeTurn } from "./turns.js";
+import { guessHeight, isOpen, makeTurn, roundsOf } from "./turns.js";
 import { focusVersion } from "./versions.js";
 import { VirtualList } from "./virtual.js";
 
@@ -16,6 +16,8 @@ const FLASH_MS = 1800;
  * @property {(turn: Turn, fields: object) => void} regenerate
  * @property {(turn: Turn, of: string, which: object) => Promise<void>} version show another version of a turn's question or reply
  * @property {(turn: Turn, offer: string, fields?: any) => void} offer what was proposed under a reply that fell short
+ * @property {(turn: Turn, results: any[]) => Promise<void>} results what the calls of a reply gave back
+ * @property {() => boolean} expectsJson whether the next answer is asked for as JSON
  * @property {(generation: any) => void} raw
  * @property {() => void} changeModel
  * @property {(text: string) => void} toast
@@ -172,6 +174,7 @@ export class Transcript {
    * @returns {import("./message.js").Reply}
    */
   startReply(turn, generation) {
+    turn.before = [];
     turn.generation = generation;
     turn.messages = [];
     turn.touched = true;
@@ -193,6 +196,33 @@ export class Transcript {
     const { reply } = this.view(turn);
     this.window.update(true);
     return { turn, reply };
+  }
+
+  /**
+   * The reply goes on from its calls, where it stands; what came after those calls leaves the path.
+   * @param {Turn} turn
+   * @param {any} generation that `answers` one of the turn's
+   * @param {any[]} [results] messages of the functions
+   * @returns {import("./message.js").Reply}
+   */
+  goOn(turn, generation, results = []) {
+    const rounds = roundsOf(turn);
+    const at = rounds.findIndex((round) => round.id === generation.answers);
+    const called = { ...rounds[at], next_generation_id: generation.id };
+    const others = called.next_generation_ids ?? [];
+    called.next_generation_ids = others.includes(generation.id) ? others : [...others, generation.id];
+    turn.before = [...rounds.slice(0, at), called];
+    turn.messages = turn.messages.filter((message) => turn.before.some((round) => round.id === message.generation_id));
+    turn.generation = generation;
+    turn.touched = true;
+    this.set(this.items.slice(0, this.items.indexOf(turn) + 1));
+    const { reply } = this.view(turn);
+    const drawn = at === rounds.length - 1 && reply ? reply : turn.view.answer();
+    if (drawn === reply) reply.goOn();
+    if (results.length) drawn.results(results);
+    this.window.update(true);
+    this.markLast();
+    return drawn;
   }
 
   /** @param {Turn} turn @returns {TurnView} also of a turn that is not drawn now */

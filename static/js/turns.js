@@ -5,8 +5,9 @@ export const OPEN = ["queued", "running"];
 
 /**
  * One turn. `question` is null where a conversation from elsewhere begins with a reply, `generation` is null where a
- * question has no reply, or the reply was not written here.
- * @typedef {{key: string, question: any, generation: any, messages: any[], replies: string[], view: any,
+ * question has no reply, or the reply was not written here. A reply that called functions goes on as another generation:
+ * `before` has those that `generation` goes on from, the first one first.
+ * @typedef {{key: string, question: any, before: any[], generation: any, messages: any[], replies: string[], view: any,
  *   height: number, touched: boolean}} Turn
  */
 
@@ -18,7 +19,20 @@ export const OPEN = ["queued", "running"];
 export function makeTurn(question, generation) {
   const key = question?.id ?? generation?.id ?? "";
   const replies = question?.replies ?? (generation ? [generation.id] : []);
-  return { key, question, generation, messages: [], replies, view: null, height: 0, touched: false };
+  return { key, question, before: [], generation, messages: [], replies, view: null, height: 0, touched: false };
+}
+
+/** @param {Turn} turn @returns {any[]} all generations of its reply, the first one first */
+export function roundsOf({ before, generation }) {
+  return generation ? [...before, generation] : before;
+}
+
+/** Follow a reply through its calls to where it ended. @param {Turn} turn @param {Map<string, any>} byId */
+function follow(turn, byId) {
+  for (let next; (next = byId.get(turn.generation?.next_generation_id)); turn.generation = next) {
+    if (roundsOf(turn).includes(next)) return;
+    turn.before.push(turn.generation);
+  }
 }
 
 /**
@@ -28,18 +42,21 @@ export function makeTurn(question, generation) {
  */
 export function turnsOf(messages, generations) {
   const byId = new Map(generations.map((generation) => [generation.id, generation]));
-  const byQuestion = new Map(generations.map((generation) => [generation.user_message_id, generation]));
+  const first = generations.filter((generation) => !generation.answers);
+  const byQuestion = new Map(first.map((generation) => [generation.user_message_id, generation]));
   const turns = [];
   for (const message of messages) {
     if (message.role === "user") {
       const shown = message.reply ? byId.get(message.reply) : byQuestion.get(message.id);
       turns.push(makeTurn(message, shown ?? null));
+      follow(turns.at(-1), byId);
       continue;
     }
     let turn = turns.at(-1);
     if (!turn) {
       turn = makeTurn(null, byId.get(message.generation_id) ?? null);
       turn.key = message.id;
+      follow(turn, byId);
       turns.push(turn);
     }
     turn.messages.push(message);
@@ -85,9 +102,8 @@ function lines(text, perLine) {
  */
 export function totalsOf(turns) {
   const sum = { turns: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, reasoning_tokens: 0, seconds: 0 };
-  for (const { generation } of turns) {
-    if (!generation) continue;
-    sum.turns += 1;
+  for (const turn of turns) if (turn.generation) sum.turns += 1;
+  for (const generation of turns.flatMap(roundsOf)) {
     sum.prompt_tokens += generation.usage?.prompt ?? 0;
     sum.cached_tokens += generation.usage?.cached ?? 0;
     sum.completion_tokens += generation.usage?.completion ?? 0;

@@ -11,6 +11,9 @@ export const RECOMMENDED = Object.freeze({
   seed: null,
   show_reasoning: false,
   when_full: "ask",
+  functions: [],
+  operator_functions: [],
+  response_schema: null,
 });
 
 /** @typedef {keyof typeof RECOMMENDED} Field */
@@ -19,6 +22,9 @@ export const FIELDS = /** @type {Field[]} */ (Object.keys(RECOMMENDED));
 
 /** Nothing is set. @returns {Record<Field, null>} */
 export const nothing = () => /** @type {any} */ (Object.fromEntries(FIELDS.map((field) => [field, null])));
+
+/** Whether two values of a setting are the same; lists and schemas by what they say. */
+export const alike = (one, other) => one === other || JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 
 const isSet = (value) => value !== null && value !== undefined;
 
@@ -41,7 +47,7 @@ export function resolve(state, field) {
 /** @param {any} state @param {Field} field what a conversation has that sets nothing itself */
 export function inherited(state, field) {
   const value = defaultsOf(state)[field];
-  if (isSet(value) && value !== RECOMMENDED[field]) return { value, from: /** @type {const} */ ("user") };
+  if (isSet(value) && !alike(value, RECOMMENDED[field])) return { value, from: /** @type {const} */ ("user") };
   return { value: RECOMMENDED[field], from: /** @type {const} */ ("recommended") };
 }
 
@@ -55,10 +61,18 @@ export const effective = (state, field) => resolve(state, field).value;
 export function recommendedFor(state) {
   const change = nothing();
   for (const field of FIELDS) {
-    if (isSet(RECOMMENDED[field]) && inherited(state, field).value !== RECOMMENDED[field]) change[field] = RECOMMENDED[field];
+    if (isSet(RECOMMENDED[field]) && !alike(inherited(state, field).value, RECOMMENDED[field])) change[field] = RECOMMENDED[field];
   }
   return change;
 }
+
+/** @param {Partial<Record<Field, any>>} settings @returns {string[]} the names of the functions that are on */
+export function functionNames({ functions, operator_functions: operator }) {
+  return [...new Set([...(functions ?? []).map((each) => each.name), ...(operator ?? [])])];
+}
+
+/** @param {number} number @returns {string} "1 function" */
+export const functionCount = (number) => `${number} function${number === 1 ? "" : "s"}`;
 
 /**
  * A set of settings in a few words, for lists.
@@ -76,6 +90,8 @@ export function summary(settings) {
     settings.model_identity && "identity",
     isSet(settings.show_reasoning) && (settings.show_reasoning ? "reasoning shown" : "reasoning hidden"),
     settings.when_full === "drop_oldest" && "oldest turns left out when full",
+    functionNames(settings).length > 0 && functionCount(functionNames(settings).length),
+    settings.response_schema && "answers as JSON",
   ];
   return words.filter(Boolean).join(" · ") || "Nothing set";
 }

@@ -4,8 +4,10 @@ import * as api from "../js/api.js";
 import { copyButton, el } from "../js/dom.js";
 import { ending } from "../js/ending.js";
 import { modelName, moment } from "../js/format.js";
-import { Answer, ToolCard, toolName } from "../js/parts.js";
+import { CallCard } from "../js/call.js";
+import { isAnswer, makePart } from "../js/pieces.js";
 import { Reasoning } from "../js/reasoning.js";
+import { SchemaAnswer } from "../js/schema_answer.js";
 
 const PRODUCT = "gpt-oss Playground";
 const GONE = "There is nothing under this link: it never was one, or its owner has taken it back.";
@@ -16,7 +18,7 @@ function token() {
   return decodeURIComponent(location.pathname.replace(/\/+$/, "").split("/").pop() ?? "");
 }
 
-/** One reply: what the same generation wrote, in order. */
+/** One reply: what its generations wrote, in order; one that called functions has several. */
 class SharedReply {
   constructor(generation) {
     this.generation = generation;
@@ -24,29 +26,30 @@ class SharedReply {
     this.body = el("div", { class: "pg-parts" });
     this.element = el("article", { class: "pg-reply", "aria-label": "Reply", testid: "reply" }, el("h2", { class: "pg-model-name", text: name }), this.body);
     this.answers = [];
-    this.thoughts = 0;
+    /** @type {CallCard[]} */
+    this.calls = [];
+    /** The generations whose reasoning has told its time. */
+    this.timed = new Set();
   }
 
-  add(message) {
-    const part = this.part(message);
+  /** @param {any} message @param {any} generation that wrote it */
+  add(message, generation) {
+    this.generation = generation ?? this.generation;
+    const part = makePart(message, { open: false, live: false, since: 0, json: Boolean(generation?.schema), calls: this.calls });
     part.replace(message.content ?? "");
-    if (part instanceof Reasoning) part.finish({ tokens: message.token_count, seconds: this.thought() });
+    if (part instanceof Reasoning) part.finish({ tokens: message.token_count, seconds: this.thought(generation) });
     else part.finish();
-    if (part instanceof Answer && part.final) this.answers.push(part);
-    this.body.append(part.element);
+    if (part instanceof SchemaAnswer) part.judge(generation.schema);
+    if (part instanceof CallCard) this.calls.push(part);
+    if (isAnswer(part)) this.answers.push(part);
+    if (!part.element.parentElement) this.body.append(part.element);
   }
 
-  /** The time is known for all of the reasoning together. */
-  thought() {
-    this.thoughts += 1;
-    return this.thoughts === 1 ? (this.generation?.timings?.reasoning_seconds ?? null) : null;
-  }
-
-  part({ role, channel, recipient, name }) {
-    if (role === "tool") return new ToolCard(`Result of ${toolName(name ?? recipient ?? "the tool")}`, "result");
-    if (recipient && recipient !== "assistant") return new ToolCard(`Call of ${toolName(recipient)}`, "call");
-    if (channel === "analysis") return new Reasoning({ open: false, live: false, since: 0 });
-    return new Answer(channel !== "commentary");
+  /** The time is known for all of a generation's reasoning together. */
+  thought(generation) {
+    if (this.timed.has(generation)) return null;
+    this.timed.add(generation);
+    return generation?.timings?.reasoning_seconds ?? null;
   }
 
   /** What stands below it, once all of it is there. */
@@ -67,7 +70,9 @@ function question(message) {
 
 function draw({ title, created_at: created, include_reasoning: reasoning, model, messages, generations }) {
   const known = new Map(generations.map((generation) => [generation.id, generation]));
-  const asked = new Map(generations.map((generation) => [generation.user_message_id, generation]));
+  const asked = new Map();
+  // The first one is the reply; others go on from its calls.
+  for (const generation of generations) if (!asked.has(generation.user_message_id)) asked.set(generation.user_message_id, generation);
   const box = byId("pg-shared-messages");
   let reply = null;
   const begin = (generation) => {
@@ -84,8 +89,9 @@ function draw({ title, created_at: created, include_reasoning: reasoning, model,
       if (asked.has(message.id)) begin(asked.get(message.id));
       continue;
     }
-    if (!reply || (message.generation_id && reply.generation?.id !== message.generation_id)) begin(known.get(message.generation_id));
-    reply.add(message);
+    const generation = known.get(message.generation_id);
+    if (!reply) begin(generation);
+    reply.add(message, generation);
   }
   reply?.close();
   const name = title || "Untitled conversation";

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser import Profiles, Watch, chromium_running
+from tests.playground.ui.operator import Operator, operating
 from tests.playground.ui.served import Served, serving
 
 NewPage = Callable[..., Page]
@@ -31,16 +33,30 @@ def profiles(chromium: Browser) -> Profiles:
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def operators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Operator, Path]]:
+    """The endpoint of the operator's functions, and the file that declares them."""
+    with operating(tmp_path_factory.mktemp("operator")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory, operators: tuple[Operator, Path]) -> Iterator[Served]:
     """The application that all tests of this folder share, each as other people."""
-    with serving(tmp_path_factory.mktemp("served")) as running:
+    with serving(tmp_path_factory.mktemp("served"), functions_file=operators[1]) as running:
         yield running
 
 
 @pytest.fixture
-def served(server: Served) -> Iterator[Served]:
+def operator(operators: tuple[Operator, Path]) -> Operator:
+    """What answers the calls of the operator's functions."""
+    return operators[0]
+
+
+@pytest.fixture
+def served(server: Served, operators: tuple[Operator, Path]) -> Iterator[Served]:
     """The application with its page and an engine that plays scripts, as if it had just been started."""
     yield server
+    operators[0].start_afresh()
     server.start_afresh()
 
 

@@ -108,6 +108,7 @@ def test_a_stopped_reply_and_one_with_a_fault_can_go_on(served: Served, page: Pa
     served.play(Script(ids=[*served.engine.codec.encode_text(" and on"), served.engine.token_ids(SUM)[-1]]))
     page.get_by_test_id("continue").click()
     expect(page.get_by_test_id("answer")).to_contain_text("and on")
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
     expect(page.get_by_test_id("reply-note")).to_have_count(0)
     served.play(Script([("final", LONG_THOUGHT)], fail_at=20))
     ask(page, "And more?")

@@ -1,0 +1,32 @@
+/** Beside the composer: which functions the model may call, and that the answer comes as JSON. A click opens the settings. */
+
+import { byId, el, icon } from "./dom.js";
+import { openSettings } from "./settings.js";
+import { effective, functionCount, functionNames } from "./values.js";
+
+/** @param {import("./state.js").Store<any>} store */
+export function bindChips(store) {
+  const box = byId("pg-chips");
+  const functions = chip("tool", "functions", "chip-functions");
+  const schema = chip("braces", "response_schema", "chip-schema");
+  schema.words.textContent = "JSON";
+  schema.button.setAttribute("aria-label", "Answers come as JSON. Settings");
+  schema.button.title = "Answers come as JSON";
+  box.append(functions.button, schema.button);
+  store.on(["settings", "preferences", "ready"], (state) => {
+    const names = functionNames({ functions: effective(state, "functions"), operator_functions: effective(state, "operator_functions") });
+    functions.button.hidden = !names.length;
+    functions.words.textContent = functionCount(names.length);
+    functions.button.setAttribute("aria-label", `${functionCount(names.length)} on: ${names.join(", ")}. Settings`);
+    functions.button.title = names.join(", ");
+    schema.button.hidden = !effective(state, "response_schema");
+    box.hidden = functions.button.hidden && schema.button.hidden;
+  });
+}
+
+function chip(picture, field, testid) {
+  const words = el("span");
+  const button = el("button", { class: "pg-on-chip", type: "button", testid, "aria-haspopup": "dialog", hidden: true }, icon(picture), words);
+  button.addEventListener("click", () => openSettings("conversation", field));
+  return { button, words };
+}
