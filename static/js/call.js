@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { count } from "./format.js";
+import { isTree, sizeOf } from "./json.js";
 import { JsonView } from "./json_view.js";
 
 /** @param {string} recipient @returns {string} "functions.get_weather" → "get_weather" */
@@ -73,6 +74,15 @@ export class CallCard extends JsonPart {
     const head = el("div", { class: "pg-call-head" }, icon("tool"), title, this.state, this.view.tools);
     this.below = el("div", { class: "pg-call-below" });
     this.element = el("section", { class: "pg-tool", testid: "tool-call", "aria-label": `Call of ${name}` }, head, this.view.element, this.below);
+  }
+
+  finish() {
+    super.finish();
+    const { node, body } = this.view;
+    const none = node && isTree(node) && !sizeOf(node);
+    if (!none) return;
+    this.view.raw.hidden = true;
+    body.replaceChildren(el("p", { class: "pg-result-empty", text: "No arguments" }));
   }
 
   /** @param {""|"running"|"waiting"} state */

@@ -2,6 +2,7 @@
 
 import { byId, el, icon } from "./dom.js";
 import { openSettings } from "./settings.js";
+import { offered } from "./settings_operator.js";
 import { effective, functionCount, functionNames } from "./values.js";
 
 /** @param {import("./state.js").Store<any>} store */
@@ -13,15 +14,32 @@ export function bindChips(store) {
   schema.button.setAttribute("aria-label", "Answers come as JSON. Settings");
   schema.button.title = "Answers come as JSON";
   box.append(functions.button, schema.button);
-  store.on(["settings", "preferences", "ready"], (state) => {
-    const names = functionNames({ functions: effective(state, "functions"), operator_functions: effective(state, "operator_functions") });
+  /** The names of what the operator offers, once that is known. @type {string[]|null} */
+  let known = null;
+  const draw = (state) => {
+    const wanted = effective(state, "operator_functions");
+    const names = functionNames({
+      functions: effective(state, "functions"),
+      operator_functions: wanted.filter((name) => !known || known.includes(name)),
+    });
+    const words = functionCount(names.length);
     functions.button.hidden = !names.length;
-    functions.words.textContent = functionCount(names.length);
-    functions.button.setAttribute("aria-label", `${functionCount(names.length)} on: ${names.join(", ")}. Settings`);
+    functions.words.textContent = words;
+    functions.button.setAttribute("aria-label", `${words} on: ${names.join(", ")}. Settings`);
     functions.button.title = names.join(", ");
     schema.button.hidden = !effective(state, "response_schema");
     box.hidden = functions.button.hidden && schema.button.hidden;
-  });
+    if (wanted.length && !known && state.ready) learn();
+  };
+  const learn = async () => {
+    try {
+      known = (await offered()).map((each) => each.name);
+      draw(store.get());
+    } catch {
+      // Then all that are switched on count, until the next change.
+    }
+  };
+  store.on(["settings", "preferences", "ready"], draw);
 }
 
 function chip(picture, field, testid) {

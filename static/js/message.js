@@ -234,7 +234,24 @@ export class Reply {
     // The turn may be drawn again, after it left the path and came back.
     this.turn.messages = this.messages();
     for (const call of this.all(CallCard)) if (!call.result) call.show("");
-    if (!generation.next_generation_id) this.settle();
+    if (generation.next_generation_id) return;
+    this.settle();
+    this.unseen();
+  }
+
+  /** Where only some of the calls wait, the server has answered the others, and its results came by no event. */
+  async unseen() {
+    const { id, finish_reason: reason, waiting_calls: waiting = [] } = this.generation;
+    const open = this.all(CallCard).filter((call) => call.message.generation_id === id && !call.result);
+    if (reason !== "tool_call" || open.every((call) => waiting.includes(call.message.id))) return;
+    try {
+      const { messages } = await api.generation(id);
+      if (this.generation.id !== id) return;
+      this.results(messages.filter((message) => message.role === "tool"));
+      this.turn.messages = this.messages();
+    } catch {
+      // They are there when the conversation is opened again.
+    }
   }
 
   /** Only the end tells for sure whether an answer was asked for as JSON. */

@@ -38,7 +38,7 @@ export class SchemaAnswer {
     this.badge.hidden = !schema;
     if (!schema) return;
     this.badge.dataset.valid = String(schema.valid);
-    const words = schema.valid ? "Matches the schema" : `Does not match the schema${schema.reason ? `: ${schema.reason}` : "."}`;
+    const words = schema.valid ? "Matches the schema" : schema.reason || "The answer does not match its schema.";
     this.badge.replaceChildren(icon(schema.valid ? "check" : "alert"), el("span", { text: words }));
   }
 

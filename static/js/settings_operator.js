@@ -5,6 +5,21 @@ import { el } from "./dom.js";
 import { switchOf } from "./settings_functions.js";
 import { alike } from "./values.js";
 
+/** @type {Promise<any[]>|null} */
+let asked = null;
+
+/** What the operator offers; asked once, and again after a failure. @returns {Promise<any[]>} */
+export function offered() {
+  asked ??= api.functions().then(
+    ({ items }) => items,
+    (error) => {
+      asked = null;
+      throw error;
+    },
+  );
+  return asked;
+}
+
 /** @param {{testid: string}} options @returns {import("./settings_fields.js").Maker} */
 export const operatorSwitches = ({ testid }) => (change) => new OperatorSwitches(testid, change);
 
@@ -45,7 +60,7 @@ class OperatorSwitches {
   async load() {
     this.again.hidden = true;
     try {
-      ({ items: this.items } = await api.functions());
+      this.items = await offered();
       this.note.textContent = "";
     } catch (error) {
       this.note.textContent = error.message;
