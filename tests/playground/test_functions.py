@@ -15,6 +15,7 @@ from tests.playground.calling import (
     PEAR,
     PRICE,
     STOCK,
+    Json,
     calling,
     page_of,
     plays,
@@ -25,7 +26,7 @@ from tests.playground.calling import (
 from tests.playground.scripted import Script
 from tests.playground.world import ask, events, running, settled
 
-DECLARED = {"settings": {"functions": [PRICE, STOCK]}}
+DECLARED: Json = {"settings": {"functions": [PRICE, STOCK]}}
 
 
 async def test_a_call_waits_for_its_result_and_the_answer_follows(tmp_path: Path) -> None:

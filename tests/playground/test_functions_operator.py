@@ -31,7 +31,7 @@ from tests.playground.calling import (
 from tests.playground.scripted import Script
 from tests.playground.world import TIMEOUT, World, ask, events, running, settled
 
-ON = {"settings": {"operator_functions": ["get_price", "nobody_has_it"], "functions": [STOCK]}}
+ON: Json = {"settings": {"operator_functions": ["get_price", "nobody_has_it"], "functions": [STOCK]}}
 NO_ANSWER = "Error: the function get_price gave no answer: "
 
 
