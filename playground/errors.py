@@ -32,6 +32,8 @@ HEADERS = {
 """What an answer of this status carries beside its body."""
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """What OpenAI calls the errors of these statuses."""
+DEEP = frozenset({"functions", "operator_functions", "response_schema", "results"})
+"""Fields that hold lists and objects: a mistake is told with its place in them."""
 RESTART_SECONDS = 10
 INTERNAL_SENTENCE = "Something went wrong on the server. Please try again."
 
@@ -187,19 +189,26 @@ def validation_error(faults: object) -> PlaygroundError:
     location = fault.get("loc", ())
     if kind == "json_invalid" or not isinstance(location, tuple) or len(location) < 2:
         return not_an_object()
-    # All bodies are flat but for their settings: what follows names a kind of number.
+    # All bodies are flat but for their settings and a few lists: what follows else names a kind of number.
     inner = location[1] == "settings" and len(location) > 2
     name = str(location[2] if inner else location[1])
     name = name if len(name) <= NAME_CHARS else name[:NAME_CHARS] + "…"
+    what = name + (_place(location[3 if inner else 2 :]) if name in DEEP else "")
     if kind == "string_unicode":
         return PlaygroundError("invalid_text", f"{name} holds a broken character.", param=name)
     sentence = {
-        "missing": f"{name} is missing.",
-        "extra_forbidden": f"{name} is not a parameter here.",
+        "missing": f"{what} is missing.",
+        "extra_forbidden": f"{what} is not a parameter here.",
     }.get(kind)
     if sentence is None:
-        sentence = f"{name} is not valid: {str(fault.get('msg', 'wrong value')).lower()}."
+        sentence = f"{what} is not valid: {str(fault.get('msg', 'wrong value')).lower()}."
     return PlaygroundError("invalid_parameter", sentence, param=name)
+
+
+def _place(parts: tuple[object, ...]) -> str:
+    """Where in a list or an object: ``[0].name``."""
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:NAME_CHARS]}" for part in parts)
+    return named[:NAME_CHARS]
 
 
 class CatchAll:

@@ -310,6 +310,8 @@ class TurnService:
             task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
+        if following is not None and run.cancel_requested:  # the wish came while the next one was begun
+            await self._stop(following.run)
         return following
 
     async def _run_functions(
