@@ -31,8 +31,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import GptOssConfig, GptOssForCausalLM
 
+from benchmarks.peer import Figures, Peer, write_tokenizer
 from benchmarks.replies import all_at_once
-from benchmarks.serve_peer import Figures, Peer, write_tokenizer
 from inference.demonstration import pack
 from inference.engine import EngineConfig, LocalEngine
 from inference.worker.messages import CpuDtype
