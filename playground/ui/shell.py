@@ -89,8 +89,9 @@ def _mount(app: FastAPI, blocked_paths: list[str]) -> None:
         blocked_paths=blocked_paths,
     )
     for route in app.routes:
-        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
-            errors.install(route.app)  # a file that Gradio does not have is told in the one shape, too
+        # A file that Gradio does not have is told in the one shape, too; other parts tell their own errors.
+        if isinstance(route, Mount) and not route.path and isinstance(route.app, FastAPI):
+            errors.install(route.app)
 
 
 def head_markup() -> str:

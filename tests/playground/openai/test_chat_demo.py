@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import openai
 import pytest
@@ -203,3 +204,21 @@ def test_llm_chats_and_keeps_to_a_schema(served: ServedApp, demo: openai.OpenAI,
     answer, structured = done.stdout.splitlines()
     assert answer == ADDED
     assert json.loads(structured).keys() == {"result"}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        (body_of(top_p=2), "top_p", "invalid_value"),
+        ({"messages": [{"role": "nobody"}]}, "messages[0].role", "invalid_value"),
+        (body_of("word " * 5000), None, "context_length_exceeded"),
+    ],
+)
+def test_the_whole_application_tells_errors_as_openai_does(
+    served: ServedApp, demo: openai.OpenAI, body: Json, param: str | None, code: str
+) -> None:
+    answer = httpx.post(f"{served.url}/v1/chat/completions", json=body, trust_env=False)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (error["param"], error["code"]) == (param, code)
