@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,10 +16,10 @@ from playground.api.dependencies import ResponsesDep
 from playground.api.openai.errors import invalid
 from playground.api.openai.identity import ApiOwner
 from playground.api.openai.leaving import while_here
+from playground.api.openai.streaming import EventStream
 from playground.responses.body import ResponseBody
 from playground.responses.job import ResponseJob
 from playground.responses.log import ResponseLog
-from playground.responses.service import ResponseService
 
 router = APIRouter(prefix="/responses", tags=["responses"])
 
@@ -35,7 +36,8 @@ async def create_response(
     making = responses.create(owner.owner_id, body, owner.allowance)
     job = await while_here(request, making)
     if body.stream:
-        return sse.response(_until_left(responses, job))
+        # A reader that leaves ends the response, unless it is in the background.
+        return EventStream(_events(job.encoder.log, -1), partial(responses.leave, job))
     if body.background:
         return job.encoder.snapshot()
     try:
@@ -104,16 +106,6 @@ async def list_input_items(
 
 async def _ended(job: ResponseJob) -> None:
     await job.done.wait()
-
-
-async def _until_left(responses: ResponseService, job: ResponseJob) -> AsyncGenerator[bytes]:
-    """All events; a reader that leaves ends the response, unless it is in the background."""
-    try:
-        async with aclosing(_events(job.encoder.log, -1)) as events:
-            async for piece in events:
-                yield piece
-    finally:
-        responses.leave(job)
 
 
 async def _events(log: ResponseLog, after: int) -> AsyncGenerator[bytes]:

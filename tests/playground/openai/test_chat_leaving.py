@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,41 @@ async def test_a_reader_that_closes_a_stream_ends_its_reply(world: World, client
             break
     await stream.close()
     await until(lambda: is_quiet(world))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/v1/chat/completions", body_of()), ("/v1/responses", {"input": "x"})]
+)
+async def test_a_client_that_leaves_just_before_the_stream_ends_its_reply(
+    world: World, path: str, body: Json
+) -> None:
+    script = held(world)
+    begun = asyncio.Event()
+    asked = iter([{"type": "http.request", "body": json.dumps({**body, "stream": True}).encode()}])
+
+    async def receive() -> Json:
+        if (message := next(asked, None)) is not None:
+            return message
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()  # the connection takes nothing any more
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    scope |= {
+        "scheme": "http",
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "asgi": {"spec_version": "2.3"},
+    }
+    async with asyncio.timeout(TIMEOUT):
+        await world.app(scope, receive, send)
+    await until(lambda: is_quiet(world))
+    assert script.hold is not None
+    assert not script.hold.is_set()
 
 
 async def test_a_client_that_leaves_the_line_takes_no_place(world: World) -> None:
