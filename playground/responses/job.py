@@ -213,7 +213,7 @@ class ResponseJob:
     async def _keep(self, record: ResponseRecord) -> ResponseRecord:
         """Store it. What cannot be stored is given to the reader all the same, with a note."""
         try:
-            await run_in_threadpool(self._save, record)
+            await run_in_threadpool(self.save, record)
             self.kept = True
             return record
         except NotFound:
@@ -224,7 +224,8 @@ class ResponseJob:
             log.exception("a response could not be stored")
         return self._noted(record, "store", NOT_STORED)
 
-    def _save(self, record: ResponseRecord) -> None:
+    def save(self, record: ResponseRecord) -> None:
+        """Store the response as it is in ``record``. Blocks. Raises StorageError."""
         with self.owner.lock:  # whoever moves all that the owner has waits meanwhile
             self._store.save_response(self.owner.id, record)
 

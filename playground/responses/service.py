@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from inference.types import Prompt, Role
 from playground.api.openai.errors import invalid
 from playground.api.openai.notes import effective, remarks
 from playground.completions.request import CompletionRequest
-from playground.completions.service import CompletionService
+from playground.completions.service import Completion, CompletionService
 from playground.errors import PlaygroundError
 from playground.limits.allowance import Allowance
 from playground.responses.asked import Asked, input_items, read_body
@@ -30,7 +32,7 @@ from playground.responses.job import ResponseJob
 from playground.responses.known import Known, named_responses
 from playground.responses.log import ResponseLog
 from playground.runs import RunRegistry
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, NotFound, StorageError
 from storage.response_records import ResponseRecord
 from storage.store import Store
 
@@ -111,11 +113,7 @@ class ResponseService:
             check=None if wanted is None else partial(matches, wanted.schema),
         )
         if asked.background:
-            try:
-                await run_in_threadpool(self._store.save_response, owner_id, record)
-            except BaseException:
-                await completion.close()
-                raise
+            await self._save_open(job, completion)
         self._jobs[job.id] = job
         job.encoder.begin()
         self._completions.spawn(self._work(job))
@@ -175,6 +173,26 @@ class ResponseService:
         for job in [each for each in self._jobs.values() if each.owner.id == owner_id]:
             await job.cancel()
             await job.done.wait()
+
+    async def _save_open(self, job: ResponseJob, completion: Completion) -> None:
+        """Store what has not begun yet. Who leaves meanwhile has no id of it, so it is removed again."""
+        record = job.encoder.record
+        saving = asyncio.ensure_future(run_in_threadpool(job.save, record))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            self._completions.spawn(self._withdraw(job, saving))
+            await completion.close()
+            raise
+        except Exception:
+            await completion.close()
+            raise
+
+    async def _withdraw(self, job: ResponseJob, saving: asyncio.Future[None]) -> None:
+        """Remove what is just being stored. A restart ends what cannot be removed."""
+        with contextlib.suppress(StorageError):
+            await saving
+            await run_in_threadpool(self._store.delete_response, job.owner.id, job.id)
 
     async def _work(self, job: ResponseJob) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest_asyncio
 from playground import housekeeping
 from playground.accounts.service import Accounts
 from storage.errors import NotFound, StorageFull
-from storage.response_records import ResponseStatus
+from storage.response_records import ResponseRecord, ResponseStatus
 from storage.store import Store
 from tests.playground.openai.response_stream import checked, read_events, stream_of
 from tests.playground.scripted import Script
@@ -258,6 +259,30 @@ async def test_an_answer_that_cannot_be_stored_is_given_all_the_same(
     assert refused.status_code == 507
     monkeypatch.undo()
     assert (await browser.delete(f"/v1/responses/{made['id']}")).status_code == 200
+
+
+async def test_who_leaves_while_it_is_stored_leaves_no_open_response(
+    world: World, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(world)
+    begins, goes_on, save = threading.Event(), threading.Event(), Store.save_response
+    saved: list[tuple[str, str]] = []
+
+    def slowly(store: Store, owner_id: str, record: ResponseRecord) -> None:
+        begins.set()
+        assert goes_on.wait(TIMEOUT)
+        save(store, owner_id, record)
+        saved.append((owner_id, record.id))
+
+    monkeypatch.setattr(Store, "save_response", slowly)
+    asking = asyncio.create_task(begun(browser))
+    assert await asyncio.to_thread(begins.wait, TIMEOUT)
+    asking.cancel()
+    async with asyncio.timeout(TIMEOUT):
+        await until(lambda: world.app.state.completions.open_count == 0)
+        goes_on.set()
+        await until(lambda: bool(saved) and not world.app.state.completions._tasks)
+    assert [world.store.find_responses(owner, [response]) for owner, response in saved] == [[]]
 
 
 async def test_over_a_restart(tmp_path: Path) -> None:
