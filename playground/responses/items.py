@@ -115,15 +115,15 @@ class Reader:
         written: list[Message] = []
         begun: dict[int, int] = {}  # how far each reply that is still known was repeated
         fixed = 0
-        calls_after = [
-            any(_kind(later) == "function_call" for later, _ in reply[at:]) for at in range(len(reply))
-        ]
-        for (item, param), before_call in zip(reply, calls_after, strict=True):
+        last_call = max(
+            (at for at, (item, _) in enumerate(reply) if _kind(item) == "function_call"), default=-1
+        )
+        for at, (item, param) in enumerate(reply):
             kind = _kind(item)
             if kind == "reasoning":
                 written += self._reasoning(item, param)
             elif kind == "message":
-                written.append(self._answer(item, param, before_call))
+                written.append(self._answer(item, param, at < last_call))
             else:
                 call, replay = self._call(item, param)
                 if replay is None:
