@@ -3,7 +3,8 @@
     python -m benchmarks.api_engine FOLDER demo|paced|costless
 
 Prints its address. A line of JSON, ``{"questions": [...], "tokens": n, "effort": ...}``, has it write the
-same replies through ``playground.generation.generate`` alone, and print ``{"tokens": ..., "seconds": ...}``.
+same replies through ``playground.generation.generate`` alone, and print their tokens,
+those of their prompts, and the seconds that they took: ``{"tokens": ..., "prompts": ..., "seconds": ...}``.
 An empty object has it print the seconds of processor time that it has used: ``{"used": ...}``.
 """
 
@@ -84,7 +85,7 @@ async def alone(engine: Engine, codec: HarmonyCodec, order: dict[str, Any]) -> d
     """The replies to all questions at once, as far as ``generate`` brings them."""
     counter = ChannelTokens()
 
-    async def one(question: str) -> int:
+    async def one(question: str) -> Usage:
         prompt = Prompt(
             [Message(Role.USER, question)],
             ReasoningEffort(order["effort"]),
@@ -96,12 +97,16 @@ async def alone(engine: Engine, codec: HarmonyCodec, order: dict[str, Any]) -> d
         request = GenerationRequest(new_id(), tuple(codec.render(prompt)), sampling)
         async for event in generate(engine, codec.parser(), request, counter):
             if isinstance(event, Outcome):
-                return event.usage.completion
+                return event.usage
         raise RuntimeError("a reply ended without its outcome")
 
     began = time.perf_counter()
-    written = await asyncio.gather(*(one(question) for question in order["questions"]))
-    return {"tokens": sum(written), "seconds": time.perf_counter() - began}
+    usages = await asyncio.gather(*(one(question) for question in order["questions"]))
+    return {
+        "tokens": sum(usage.completion for usage in usages),
+        "prompts": sum(usage.prompt for usage in usages),
+        "seconds": time.perf_counter() - began,
+    }
 
 
 async def serve(folder: Path, kind: str) -> None:

@@ -42,7 +42,21 @@ COUNTED = {
     RESPONSES: re.compile(rb'"output_tokens":(\d+)'),
     PAGE: re.compile(rb'"completion":(\d+)'),
 }
+PROMPTS = {
+    CHAT: re.compile(rb'"prompt_tokens":(\d+)'),
+    RESPONSES: re.compile(rb'"input_tokens":(\d+)'),
+    PAGE: re.compile(rb'"prompt":(\d+)'),
+}
 WARM_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Read:
+    """What came of some replies: their tokens and bytes, and the tokens of their prompts."""
+
+    tokens: int
+    size: int
+    prompts: int
 
 
 @dataclass(frozen=True)
@@ -67,10 +81,10 @@ class Server:
         """Seconds of processor time until now."""
         return float(self._order({})["used"])
 
-    def alone(self, questions: list[str], tokens: int) -> tuple[int, float]:
-        """Tokens and seconds of the replies without HTTP."""
+    def alone(self, questions: list[str], tokens: int) -> tuple[Read, float]:
+        """The replies without HTTP, and their seconds."""
         answer = self._order({"questions": questions, "tokens": tokens, "effort": self.effort})
-        return answer["tokens"], answer["seconds"]
+        return Read(answer["tokens"], 0, answer["prompts"]), answer["seconds"]
 
     def _order(self, order: dict[str, Any]) -> dict[str, Any]:
         self.orders.write(json.dumps(order) + "\n")
@@ -110,10 +124,8 @@ def request(way: str, question: str, tokens: int, effort: str) -> tuple[str, dic
     return "/api/turns", {**fields, "text": question, "max_tokens": tokens, "effort": effort}
 
 
-async def read(
-    client: httpx.AsyncClient, way: str, question: str, tokens: int, effort: str
-) -> tuple[int, int]:
-    """The tokens and the bytes of one streamed reply."""
+async def read(client: httpx.AsyncClient, way: str, question: str, tokens: int, effort: str) -> Read:
+    """One streamed reply."""
     address, body = request(way, question, tokens, effort)
     method, content = "POST", body
     if way == PAGE:
@@ -128,11 +140,11 @@ async def read(
     counts = COUNTED[way].findall(end)
     if not counts:
         raise RuntimeError(f"{way}: the stream ended without its usage: {end[-500:]!r}")
-    return int(counts[-1]), size
+    return Read(int(counts[-1]), size, int(PROMPTS[way].findall(end)[-1]))
 
 
-async def over_http(at: Server, way: str, questions: list[str], tokens: int) -> tuple[int, float, int]:
-    """Tokens, seconds and bytes of all replies at once."""
+async def over_http(at: Server, way: str, questions: list[str], tokens: int) -> tuple[Read, float]:
+    """All replies at once, and their seconds."""
     headers = {"Origin": at.url, "Accept-Encoding": "identity"}
     options: dict[str, Any] = {
         "base_url": at.url,
@@ -146,17 +158,23 @@ async def over_http(at: Server, way: str, questions: list[str], tokens: int) -> 
         began = time.perf_counter()
         read_all = await asyncio.gather(*(read(client, way, each, tokens, at.effort) for each in questions))
         seconds = time.perf_counter() - began
-    return sum(each[0] for each in read_all), seconds, sum(each[1] for each in read_all)
+    whole = Read(
+        sum(each.tokens for each in read_all),
+        sum(each.size for each in read_all),
+        sum(each.prompts for each in read_all),
+    )
+    return whole, seconds
 
 
-def once(at: Server, way: str, questions: list[str], tokens: int) -> Figures:
-    """One measurement."""
-    before, size = at.used(), 0
+def once(at: Server, way: str, questions: list[str], tokens: int) -> tuple[Figures, int]:
+    """One measurement, and the tokens of its prompts."""
+    before = at.used()
     if way == BORDER:
-        written, seconds = at.alone(questions, tokens)
+        done, seconds = at.alone(questions, tokens)
     else:
-        written, seconds, size = asyncio.run(over_http(at, way, questions, tokens))
-    return Figures(1e6 * (at.used() - before) / written, written / seconds, size / written)
+        done, seconds = asyncio.run(over_http(at, way, questions, tokens))
+    cost = 1e6 * (at.used() - before) / done.tokens
+    return Figures(cost, done.tokens / seconds, done.size / done.tokens), done.prompts
 
 
 def measure(at: Server, streams: int, options: argparse.Namespace) -> dict[str, Figures]:
@@ -164,13 +182,16 @@ def measure(at: Server, streams: int, options: argparse.Namespace) -> dict[str, 
     made: dict[str, list[Figures]] = {way: [] for way in WAYS}
     for number in range(options.rounds + 1):
         rng = random.Random(1000 * streams + number)
+        questions = ["Sort " + ", ".join(map(str, rng.sample(range(1, 100), 10))) for _ in range(streams)]
+        at.alone(questions, 1)  # from now on the engine knows the prompts, whoever asks first
+        read_by: dict[str, int] = {}
         for place in range(len(WAYS)):
             way = WAYS[(place + number) % len(WAYS)]
-            # New numbers each time: no reply gains from the one before.
-            questions = ["Sort " + ", ".join(map(str, rng.sample(range(1, 100), 10))) for _ in range(streams)]
-            figures = once(at, way, questions, options.tokens if number else WARM_TOKENS)
+            figures, read_by[way] = once(at, way, questions, options.tokens if number else WARM_TOKENS)
             if number:  # the first round warms up
                 made[way].append(figures)
+        if len(set(read_by.values())) > 1:
+            print(f"The prompts differ: {read_by}", file=sys.stderr)
     return {way: _median(figures) for way, figures in made.items()}
 
 
