@@ -9,9 +9,9 @@ const MOST = 32;
 /** @typedef {import("./function_editor.js").Fn} Fn */
 
 /** @param {{testid: string}} options @returns {import("./settings_fields.js").Maker} */
-export const functionList = ({ testid }) => (change) => new FunctionList(testid, change);
+export const functionList = ({ testid }) => (change) => new OwnFunctions(testid, change);
 
-class FunctionList {
+class OwnFunctions {
   /** @param {string} testid @param {() => Promise<Error|null>} change saves; gives what went wrong */
   constructor(testid, change) {
     this.change = change;

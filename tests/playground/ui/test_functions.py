@@ -18,6 +18,7 @@ from tests.playground.ui.test_conversation import ask
 pytestmark = pytest.mark.browser
 
 HOSTILE = '<img src=x onerror="window.ran=1">${window.ran=1}{{window.ran=1}}'
+FOREIGN = '{"type": "object", "properties": {"a": {"$ref": "https://example.org/x"}}}'
 ROUND = ["reasoning-toggle", "tool-call", "tool-result", "reasoning-toggle", "answer"]
 
 
@@ -48,7 +49,7 @@ def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, 
     page.keyboard.press("Enter")
     expect(rows.locator(".pg-function-name")).to_have_text(["get_price", "get_price_2"])
     page.get_by_test_id("function-edit").last.click()
-    box.fill('{"type": "object", "properties": {"a": {"$ref": "https://example.org/x"}}}')
+    box.fill(FOREIGN)
     page.get_by_test_id("function-cancel").click()
     page.get_by_test_id("function-resume").click()
     expect(box).to_have_value(re.compile("example.org"))
@@ -87,6 +88,17 @@ def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, 
     expect(page.get_by_test_id("reply-footer")).to_have_count(1)
     assert kinds(page) == ROUND
     assert '{"euros": 9}' in served.engine.codec.decode(served.engine.requests[-1].prompt_ids)
+    page.get_by_test_id("chip-functions").click()
+    page.get_by_test_id("function-edit").first.click()
+    box.fill(FOREIGN)
+    page.get_by_test_id("function-strict").check()
+    page.get_by_test_id("function-save").click()
+    expect(page.get_by_test_id("function-problem")).to_contain_text(re.compile("Not saved.*get_price.*ref"))
+    expect(box).to_have_value(FOREIGN)
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("problem-functions")).to_be_empty()
+    page.get_by_test_id("function-edit").first.click()
+    expect(box).to_have_value(re.compile('"city"'))
     page.reload()
     expect(page.get_by_test_id("reply-footer")).to_contain_text("tokens")
     assert kinds(page) == ROUND
