@@ -15,7 +15,9 @@ from inference.types import Message
 from inference.vocabulary import END, RETURN, START
 
 MOST_IDS = 1_000_000
-"""So many ids are kept, of all owners together: at most about 40 MB."""
+"""So many ids, or characters of messages without ids, are kept of all owners: at most about 40 MB."""
+NO_ARGUMENTS = "{}"
+"""What clients, which parse it, are given where the model wrote no arguments at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,13 @@ def with_ids(messages: Sequence[Message], output_ids: Sequence[int], start: Sequ
 
 
 def _size(replay: Replay) -> int:
-    return sum(len(message.written) for message in replay.messages) + 1
+    return sum(len(message.written) or len(message.content) for message in replay.messages) + 1
 
 
 def _same(one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        return bool(json.loads(one) == json.loads(other))
+        return bool(json.loads(one.strip() or NO_ARGUMENTS) == json.loads(other.strip() or NO_ARGUMENTS))
     except (ValueError, RecursionError):
         return False

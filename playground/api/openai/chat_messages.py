@@ -15,6 +15,9 @@ Json = Mapping[str, Any]
 
 INSTRUCTING = ("system", "developer")  # what is compared with it may be of any type
 
+TEXT_PARTS = {"text": "text", "refusal": "refusal", "input_text": "text", "output_text": "text"}
+"""The parts that are texts, and where each has it; the last two are the Responses API's names."""
+
 
 class History:
     """Reads the messages of one request; ``instructions`` and ``messages`` are what becomes of them."""
@@ -119,8 +122,7 @@ class History:
         if content and content != visible_text(replay.messages):
             return None
         unchanged = all(
-            any(replay.has_call(call_id, FUNCTIONS + name, text) for text in written_forms(arguments))
-            for call_id, name, arguments in calls
+            replay.has_call(call_id, FUNCTIONS + name, arguments) for call_id, name, arguments in calls
         )
         return replay if unchanged else None
 
@@ -157,13 +159,14 @@ def text_of(content: object, where: str, *, optional: bool = False) -> str:
     for number, part in enumerate(content):
         place = f"{where}[{number}]"
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in ("text", "refusal"):
-            if isinstance(kind, str):
-                raise unsupported(place, "the model reads text only.")
+        if not isinstance(kind, str):
             raise invalid(f"{place} must be a part with a type.", place)
-        text = part.get(kind)
+        if kind not in TEXT_PARTS:
+            raise unsupported(place, "the model reads text only.")
+        name = TEXT_PARTS[kind]
+        text = part.get(name)
         if not isinstance(text, str):
-            raise invalid(f"{place}.{kind} must be a text.", place)
+            raise invalid(f"{place}.{name} must be a text.", place)
         texts.append(text)
     return "\n".join(texts)
 
@@ -178,11 +181,6 @@ def visible_text(messages: Sequence[Message]) -> str:
         and message.channel in {Channel.COMMENTARY, Channel.FINAL}
     ]
     return "\n\n".join(shown)
-
-
-def written_forms(arguments: str) -> tuple[str, ...]:
-    """How the model may have written these arguments: none at all are given to clients as ``{}``."""
-    return (arguments, "") if arguments.strip() == "{}" else (arguments,)
 
 
 def _text(message: Json, name: str, where: str) -> str:

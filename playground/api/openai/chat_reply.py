@@ -22,6 +22,7 @@ from inference.types import (
     TokenLogprob,
 )
 from playground.api.openai.tools import is_call_of
+from playground.completions.replays import NO_ARGUMENTS
 from playground.completions.run import CompletionRun
 from playground.generation import Portion, ScoredToken
 
@@ -154,7 +155,7 @@ class ChatReply:
             case MessageFinished():
                 call = self._calls.get(event.index)
                 if call is not None and event.complete and not call.arguments.strip():
-                    return self._text(event.index, "{}")  # clients parse it
+                    return self._text(event.index, NO_ARGUMENTS)
         return []
 
     def _start(self, event: MessageStarted) -> list[Json]:

@@ -114,3 +114,12 @@ def test_nobody_finds_anothers_calls_and_the_oldest_make_room() -> None:
     assert replays.find("one", "call_19") is not None
     assert replays.find("one", "call_0") is None
     assert replays.find("two", "call_19") is None
+
+
+def test_replies_without_ids_take_room_too() -> None:
+    kept = Replays(most_ids=1000)
+    call = Message(Role.ASSISTANT, "x" * 600, Channel.COMMENTARY, "functions.add", recovered=True)
+    kept.keep("ada", Replay((call,), {0: "one"}))
+    kept.keep("ada", Replay((call,), {0: "two"}))
+    assert kept.find("ada", "one") is None
+    assert kept.find("ada", "two") is not None
