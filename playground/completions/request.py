@@ -16,7 +16,7 @@ class CompletionRequest:
     ``max_tokens`` of ``None`` is the server's own limit; the reply never gets more than the context holds.
     ``logprobs`` as in ``SamplingParams``. ``stop`` are strings that end the answer. ``count`` replies are
     made, each with a seed of its own: the given one and those after it. ``model`` of ``None`` is the active
-    one.
+    one. ``one_call``: a reply ends with its first call of a function.
     """
 
     prompt: Prompt
@@ -29,3 +29,4 @@ class CompletionRequest:
     stop: tuple[str, ...] = ()
     tool_choice: ToolChoice = AUTO
     count: int = 1
+    one_call: bool = False

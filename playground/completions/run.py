@@ -41,6 +41,7 @@ class CompletionRun:
         request: GenerationRequest,
         functions: Collection[str],
         stop: Sequence[str] = (),
+        one_call: bool = False,
     ) -> None:
         self._engine = engine
         self._codec = codec
@@ -49,6 +50,8 @@ class CompletionRun:
         self._functions = frozenset(FUNCTIONS + name for name in functions)
         self._names = tuple(functions)
         self._stops = StopStrings(stop)
+        self._one_call = one_call
+        self._called = False
         self._cancelled = False
         self._first: GenerationEvent | None = None
         self._events = generate(engine, codec.parser(tools=self._names), request, tokens)
@@ -114,16 +117,34 @@ class CompletionRun:
 
     async def _portion(self, portion: Portion) -> Portion:
         self.output_ids += portion.token_ids
-        before = self._stops.found
+        was_cut = self._cut
         events = self._stops.take(self._declared(portion.events))
+        if self._one_call:
+            events = self._first_call(events)
         for event in events:
             if isinstance(event, MessageStarted) and event.recipient is not None:
                 self.call_ids[event.index] = f"call_{new_id()}"
             elif isinstance(event, MessageFinished):
                 self.messages.append(event.message)
-        if before is None and self._stops.found is not None:
+        if self._cut and not was_cut:
             await self._engine.cancel(self.request.request_id)
         return replace(portion, events=events)
+
+    @property
+    def _cut(self) -> bool:
+        """Whether the reply is at its end though the model would go on."""
+        return self._called or self._stops.found is not None
+
+    def _first_call(self, events: Iterable[StreamEvent]) -> tuple[StreamEvent, ...]:
+        """The events up to the end of the first call."""
+        passed: list[StreamEvent] = []
+        for event in events:
+            if self._called:
+                break
+            passed.append(event)
+            if isinstance(event, MessageFinished) and event.complete:
+                self._called = event.message.recipient is not None
+        return tuple(passed)
 
     def _declared(self, events: Iterable[StreamEvent]) -> list[StreamEvent]:
         """A call of a function that was not declared can be answered by nobody: it is read as reasoning."""
@@ -147,8 +168,9 @@ class CompletionRun:
         return event
 
     def _end(self, outcome: Outcome) -> Outcome:
-        if self._stops.found is not None and outcome.status is not GenerationStatus.FAILED:
-            return replace(outcome, status=GenerationStatus.FINISHED, finish_reason=FinishReason.STOP)
+        if self._cut and outcome.status is not GenerationStatus.FAILED:
+            reason = FinishReason.TOOL_CALL if self._called else FinishReason.STOP
+            return replace(outcome, status=GenerationStatus.FINISHED, finish_reason=reason)
         if outcome.finish_reason is FinishReason.TOOL_CALL and not self.call_ids:
             return replace(outcome, finish_reason=FinishReason.STOP)
         if outcome.finish_reason is FinishReason.STOP and self.call_ids:

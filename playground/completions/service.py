@@ -30,6 +30,8 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 3.0
+SMALLEST_TOP_P = 1e-6
+"""Stands for 0: only the likeliest token is left."""
 
 
 class Completion:
@@ -121,7 +123,9 @@ class CompletionService:
         requests = await run_in_threadpool(self._requests, completion, request)
         functions = [tool.name for tool in request.prompt.tools]
         completion.runs = [
-            CompletionRun(self._engine, self._codec, self._tokens, each, functions, request.stop)
+            CompletionRun(
+                self._engine, self._codec, self._tokens, each, functions, request.stop, request.one_call
+            )
             for each in requests
         ]
         await self._places.take(completion.place, allowance, self._engine.health().queue_limit)
@@ -212,7 +216,7 @@ class CompletionService:
         for number in range(request.count):
             sampling = SamplingParams(
                 temperature=request.temperature,
-                top_p=request.top_p,
+                top_p=max(request.top_p, SMALLEST_TOP_P),
                 max_tokens=min(request.max_tokens or self._max_tokens, room),
                 seed=None if request.seed is None else (request.seed + number) % 2**63,
                 stop_token_ids=self._codec.STOP_TOKEN_IDS,

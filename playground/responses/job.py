@@ -26,7 +26,7 @@ from inference.types import (
 )
 from playground.api.openai.errors import failure_of
 from playground.api.openai.tools import is_call_of
-from playground.completions.replays import with_ids
+from playground.completions.replays import NO_ARGUMENTS, with_ids
 from playground.completions.service import Completion
 from playground.generation import BROKEN, GenerationEvent, Outcome, Portion
 from playground.responses.encoder import ResponseEncoder, phase_of
@@ -47,7 +47,7 @@ class ResponseJob:
     """Run ``work`` once, as a task that no reader's leaving stops. ``done`` is set at its end.
 
     ``stored``: the response is, or will be, in the database; ``kept`` once it is, ``lost`` when its owner is
-    gone. ``one_call``: the first call ends the reply. ``check`` says of a whole answer what is wrong with it.
+    gone. ``check`` says of a whole answer what is wrong with it.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class ResponseJob:
         encoder: ResponseEncoder,
         *,
         stored: bool,
-        one_call: bool,
         check: Callable[[str], str | None] | None = None,
     ) -> None:
         self._store = store
@@ -71,9 +70,7 @@ class ResponseJob:
         self.stored = stored
         self.kept = False
         self.lost = False
-        self._one_call = one_call
         self._check = check
-        self._cut = False
         self._scores: dict[int, list[Json]] = {}
         self.cancel_requested = False
         self.done = asyncio.Event()
@@ -97,7 +94,7 @@ class ResponseJob:
                     if isinstance(event, Outcome):
                         outcome = event
                     else:
-                        await self._take(event)
+                        self._take(event)
         except Exception:
             log.exception("a response broke")
         finally:
@@ -111,21 +108,17 @@ class ResponseJob:
                 self.encoder.finish(record)
                 self.done.set()
 
-    async def _take(self, event: GenerationEvent) -> None:
+    def _take(self, event: GenerationEvent) -> None:
         match event:
             case TokensStarted():
                 self._note_start(event)
                 self.encoder.start()
-            case Portion() if not self._cut:
+            case Portion():
                 for scored in event.scored:
                     if scored.channel is not Channel.ANALYSIS:
                         self._scores.setdefault(scored.index, []).append(self._score(scored.logprob))
                 for one in event.events:
                     self._one(one)
-                    if self._one_call and _ends_call(one):
-                        self._cut = True
-                        await self._completion.cancel()
-                        return
 
     def _one(self, event: StreamEvent) -> None:
         match event:
@@ -144,7 +137,11 @@ class ResponseJob:
             case MessageFinished():
                 if late := self._scores.pop(event.index, None):
                     self.encoder.add_text("", late)
-                self.encoder.close_item(event.message.content, complete=event.complete)
+                text = event.message.content
+                if event.complete and event.message.recipient is not None and not text.strip():
+                    text = NO_ARGUMENTS
+                    self.encoder.add_text(text)
+                self.encoder.close_item(text, complete=event.complete)
 
     def _note_start(self, event: TokensStarted) -> None:
         """The seed and the model are known now."""
@@ -181,8 +178,6 @@ class ResponseJob:
 
     def _status(self, outcome: Outcome) -> tuple[ResponseStatus, Json | None, str | None]:
         """The status, the error and why it is incomplete."""
-        if self._cut:
-            return ResponseStatus.COMPLETED, None, None
         if outcome.status is GenerationStatus.CANCELLED and self.cancel_requested:
             return ResponseStatus.CANCELLED, None, None
         if outcome.status is not GenerationStatus.FINISHED:
@@ -236,10 +231,6 @@ class ResponseJob:
     def _token(self, token_id: int, logprob: float) -> Json:
         data = self._codec.token_bytes(token_id) or b""
         return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": logprob}
-
-
-def _ends_call(event: StreamEvent) -> bool:
-    return isinstance(event, MessageFinished) and event.complete and event.message.recipient is not None
 
 
 def _usage(usage: Usage) -> Json:

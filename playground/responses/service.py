@@ -89,6 +89,7 @@ class ResponseService:
             seed=body.seed,
             logprobs=asked.logprobs,
             tool_choice=asked.choice,
+            one_call=body.parallel_tool_calls is False,
         )
         completion = await self._completions.begin(owner_id, request, allowance)
         settings = effective(completion, asked.effort)
@@ -109,7 +110,6 @@ class ResponseService:
             completion,
             ResponseEncoder(record, asked.notes),
             stored=asked.store,
-            one_call=body.parallel_tool_calls is False,
             check=None if wanted is None else partial(matches, wanted.schema),
         )
         if asked.background:
@@ -224,7 +224,7 @@ class ResponseService:
         for record in before:
             reader.read_stored(record)
         reader.read(items)
-        if not reader.messages:
+        if not reader.messages and not reader.instructions:
             raise invalid("input holds no message, and there is nothing to go on from.", "input")
         instructions = [asked.body.instructions or "", *reader.instructions]
         prompt = Prompt(

@@ -19,13 +19,14 @@ HARMLESS = {
     "prompt_cache_key": "What a prompt begins with is found again without a key.",
     "prompt_cache_retention": "How long beginnings of prompts are remembered depends on the memory alone.",
     "prediction": "Answers are not made faster by a prediction here; they are the same.",
-    "parallel_tool_calls": "The model calls one function at a time, and sees its result before the next.",
 }
 """Known fields that change nothing in an answer, and what the reply says of them."""
 
 
 class StreamOptions(BaseModel):
     """How a stream looks; ``include_obfuscation`` pads chunks elsewhere and is not needed here."""
+
+    model_config = ConfigDict(extra="allow")
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -60,6 +61,9 @@ class ChatBody(BaseModel):
     include_reasoning: bool | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = Field(
+        default=None, description="false: a reply ends with its first call. gpt-oss hardly ever makes two."
+    )
     response_format: dict[str, Any] | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None

@@ -83,11 +83,13 @@ async def test_a_client_that_leaves_just_before_the_stream_ends_its_reply(
         begun.set()
         await asyncio.Event().wait()  # the connection takes nothing any more
 
-    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-    scope |= {
+    scope = {
+        "type": "http",
+        "method": "POST",
         "scheme": "http",
+        "path": path,
         "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
         "client": ("127.0.0.1", 1),
         "asgi": {"spec_version": "2.3"},
     }

@@ -130,6 +130,16 @@ async def test_several_calls_of_one_reply_are_counted(world: World) -> None:
     assert [call["arguments"] for call in calls_in(chunks)] == ['{"city": "Oslo"}', '{"city": "Bern"}']
 
 
+async def test_one_call_ends_a_reply_where_that_is_asked_for(world: World) -> None:
+    world.engine.script = Script([*CALL[:1], CALL[2], ("analysis to=functions.get_rain", '{"city": "Bern"}')])
+    completion = await whole(world, tools=[RAIN], parallel_tool_calls=False)
+    choice = completion["choices"][0]
+    assert [call["function"]["arguments"] for call in choice["message"]["tool_calls"]] == ['{"city": "Oslo"}']
+    assert choice["finish_reason"] == "tool_calls"
+    chunks, _ = await streamed(world.url, body_of(tools=[RAIN], parallel_tool_calls=False))
+    assert [call["arguments"] for call in calls_in(chunks)] == ['{"city": "Oslo"}']
+
+
 async def test_a_call_without_arguments_can_be_parsed(world: World) -> None:
     world.engine.script = Script([("commentary to=functions.now", "")])
     tool = {"type": "function", "function": {"name": "now"}}
