@@ -131,7 +131,7 @@ def _functions(tools: Sequence[Json], notes: Notes) -> list[ToolSpec]:
                 f"tools[{place}]", "Only tools of the type function are known here; this one was ignored."
             )
             continue
-        spec = function_of(tool, f"tools[{place}]")
+        spec = function_of(tool, f"tools[{place}]", notes)
         if spec.strict or tool.get("strict") is None:
             spec = _strict(spec, demanded=spec.strict, param=f"tools[{place}]", notes=notes)
         functions.append(spec)

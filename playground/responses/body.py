@@ -87,7 +87,7 @@ class ResponseBody(Part):
     previous_response_id: Annotated[StrictStr, Field(max_length=LONGEST_ID)] | None = None
     max_output_tokens: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     seed: Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)] | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     tools: list[Json] | None = None

@@ -74,7 +74,8 @@ class Reader:
         reply: list[tuple[Json, str]] = []
         for place, item in enumerate(items):
             param = f"input[{place}]"
-            if _kind(item) in MADE_HERE or item.get("role") == "assistant":
+            kind = _kind(item)
+            if kind in MADE_HERE or (kind == "message" and item.get("role") == "assistant"):
                 reply.append((item, param))
                 continue
             self._read_reply(reply)

@@ -17,8 +17,6 @@ from playground.completions.replays import Replays
 from playground.completions.request import CompletionRequest
 
 MOST_STOPS = 4
-SMALLEST_TOP_P = 1e-6
-"""Stands for 0: only the likeliest token is left."""
 EFFORTS = {
     "none": (ReasoningEffort.LOW, "gpt-oss always reasons; its lowest effort is in use."),
     "minimal": (ReasoningEffort.LOW, "The lowest effort of gpt-oss is in use."),
@@ -77,10 +75,12 @@ def read(body: ChatBody, replays: Replays, owner_id: str) -> ChatRequest:
     _refuse_effects(body)
     known = {name for name in NEUTRAL if name in body.extra}
     notes.ignored({name: value for name, value in body.extra.items() if name not in known}, HARMLESS)
+    options = body.stream_options.model_extra if body.stream_options is not None else None
+    notes.ignored({f"stream_options.{name}": value for name, value in (options or {}).items()}, {})
     history = History(replays, owner_id, notes)
     history.read(body.messages)
     effort, exclude = _reasoning(body, notes)
-    choice, tools = choice_of(body.tool_choice, _functions(body))
+    choice, tools = choice_of(body.tool_choice, _functions(body, notes))
     prompt = Prompt(
         messages=history.messages,
         effort=effort,
@@ -91,15 +91,16 @@ def read(body: ChatBody, replays: Replays, owner_id: str) -> ChatRequest:
     )
     completion = CompletionRequest(
         prompt=prompt,
-        model=body.model,
+        model=body.model or None,
         temperature=1.0 if body.temperature is None else body.temperature,
-        top_p=1.0 if body.top_p is None else max(body.top_p, SMALLEST_TOP_P),
+        top_p=1.0 if body.top_p is None else body.top_p,
         max_tokens=_max_tokens(body, notes),
         seed=_seed(body, notes),
         logprobs=_logprobs(body),
         stop=_stops(body),
         tool_choice=choice,
         count=body.n or 1,
+        one_call=body.parallel_tool_calls is False,
     )
     return ChatRequest(completion, effort, exclude, notes)
 
@@ -118,12 +119,14 @@ def _refuse_effects(body: ChatBody) -> None:
             raise unsupported(name, REASONS.get(name, SAMPLING))
 
 
-def _functions(body: ChatBody) -> list[ToolSpec]:
+def _functions(body: ChatBody, notes: Notes) -> list[ToolSpec]:
     tools = []
     for number, tool in enumerate(body.tools or ()):
         if tool.get("type") != "function":
             raise unsupported(f"tools[{number}].type", 'the one type of tools is "function".')
-        tools.append(function_of(tool.get("function"), f"tools[{number}].function"))
+        rest = {f"tools[{number}].{name}": tool[name] for name in tool.keys() - {"type", "function"}}
+        notes.ignored(rest, {})
+        tools.append(function_of(tool.get("function"), f"tools[{number}].function", notes))
     check_functions(tools)
     return tools
 

@@ -124,6 +124,9 @@ def validation_error(faults: Any) -> PlaygroundError:
     """The first of pydantic's faults as one sentence. The rejected value itself is never repeated."""
     fault = faults[0] if faults else {}
     kind, location = str(fault.get("type", "")), tuple(fault.get("loc", ()))
+    if isinstance(fault.get("input"), bytes):
+        sentence = "The body is not read: send JSON with the header Content-Type: application/json."
+        return PlaygroundError("invalid_request", sentence)
     if kind == "json_invalid" or len(location) < 2:
         return errors.not_an_object()
     name = path_of(location[1:])

@@ -8,16 +8,19 @@ from typing import Any
 from inference.message_rules import FUNCTIONS, is_function_name
 from inference.types import ToolChoice, ToolSpec
 from playground.api.openai.errors import invalid
+from playground.api.openai.notes import Notes
 from playground.errors import PlaygroundError
 
 MOST_TOOLS = 128
 MODES = {"auto", "none", "required"}
+FIELDS = {"type", "name", "description", "parameters", "strict"}
 
 
-def function_of(definition: object, param: str) -> ToolSpec:
+def function_of(definition: object, param: str, notes: Notes) -> ToolSpec:
     """A function from ``{"name", "description", "parameters", "strict"}``.
 
-    Both APIs have this object: Chat Completions below ``function``, Responses as the tool itself.
+    Both APIs have this object: Chat Completions below ``function``, Responses as the tool itself. Other
+    fields are named in ``notes``.
 
     Raises:
         PlaygroundError: (400) a field is missing or is not what it must be.
@@ -38,6 +41,8 @@ def function_of(definition: object, param: str) -> ToolSpec:
     strict = definition.get("strict")
     if strict is not None and not isinstance(strict, bool):
         raise invalid(f"{param}.strict must be true or false.", f"{param}.strict")
+    unknown = {f"{param}.{key}": value for key, value in definition.items() if key not in FIELDS}
+    notes.ignored(unknown, {})
     return ToolSpec(name, description or "", parameters or None, bool(strict))
 
 

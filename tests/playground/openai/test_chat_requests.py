@@ -160,7 +160,8 @@ async def test_what_is_not_honoured_is_named(world: World) -> None:
         world,
         user="ada",
         store=True,
-        parallel_tool_calls=False,
+        stream_options={"include_usage": True, "padding": 3},
+        tools=[{**RAIN, "cache_control": {}, "function": {**RAIN["function"], "colour": "red"}}],
         colour="red",
         max_tokens=10**6,
         reasoning={"effort": "minimal", "summary": "auto"},
@@ -171,7 +172,9 @@ async def test_what_is_not_honoured_is_named(world: World) -> None:
     assert set(notes) == {
         "user",
         "store",
-        "parallel_tool_calls",
+        "stream_options.padding",
+        "tools[0].cache_control",
+        "tools[0].function.colour",
         "colour",
         "max_tokens",
         "reasoning_effort",
@@ -179,6 +182,24 @@ async def test_what_is_not_honoured_is_named(world: World) -> None:
     }
     assert "not known" in notes["colour"]
     assert all(len(name) < 100 for name in await notes_of(world, **{"a" * 500: 1}))
+
+
+async def test_texts_may_have_the_names_of_the_other_api(world: World) -> None:
+    parts = [{"type": "input_text", "text": "One"}, {"type": "text", "text": "two"}]
+    answer = {"role": "assistant", "content": [{"type": "output_text", "text": "Three"}]}
+    prompt = await prompt_of(world, {"role": "user", "content": parts}, answer, USER, model="")
+    assert "<|message|>One\ntwo<|end|>" in prompt
+    assert "<|message|>Three<|end|>" in prompt
+
+
+async def test_a_body_that_does_not_say_that_it_is_json_is_told_how_to(world: World) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for kind in ("application/x-www-form-urlencoded", "text/plain"):
+            answer = await client.post(
+                f"{world.url}/v1/chat/completions", content=b"{}", headers={"Content-Type": kind}
+            )
+            assert answer.status_code == 400
+            assert "Content-Type: application/json" in answer.json()["error"]["message"]
 
 
 async def test_broken_characters_break_nothing(world: World) -> None:

@@ -337,6 +337,35 @@ async def test_a_function_that_cannot_be_strict(browser: httpx.AsyncClient) -> N
     assert "contentEncoding" in answer.json()["error"]["message"]
 
 
+async def test_a_call_without_arguments_can_be_parsed_and_comes_back_as_it_was(
+    world: World, browser: httpx.AsyncClient
+) -> None:
+    tool = {"type": "function", "name": "now", "colour": "red"}
+    world.engine.script = Script([("analysis", "What time?"), ("commentary to=functions.now", "")])
+    made = (await stream_of(browser, input="x", tools=[tool], store=False))[-1]["response"]
+    call = made["output"][1]
+    assert call["arguments"] == "{}"
+    assert [note["param"] for note in made["playground"]["notes"]] == ["tools[0].colour"]
+    written = world.engine.requests[-1].prompt_ids
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "noon"}
+    world.engine.script = Script()
+    said = [{"role": "user", "content": "x"}, call, result]
+    answer = await browser.post("/v1/responses", json={"input": said, "tools": [tool], "store": False})
+    assert answer.status_code == 200, answer.text
+    assert world.engine.requests[-1].prompt_ids[: len(written)] == written
+    assert "to=functions.now<|message|><|call|>" in prompt_of(world)
+
+
+@pytest.mark.parametrize(
+    "said", [[{"role": "developer", "content": "Greet."}], [{"role": "user", "content": "Hi"}]]
+)
+async def test_what_is_odd_and_allowed_is_answered(browser: httpx.AsyncClient, said: list[Any]) -> None:
+    odd = {"type": "unheard_of", "role": "assistant"}
+    answer = await browser.post("/v1/responses", json={"input": [*said, odd], "top_p": 0})
+    assert answer.status_code == 200, answer.text
+    assert [note["param"] for note in answer.json()["playground"]["notes"]] == ["input[1].type"]
+
+
 async def test_one_call_only_where_that_is_asked_for(world: World, browser: httpx.AsyncClient) -> None:
     header, arguments = CALLING.messages[-1]
     world.engine.script = Script(
