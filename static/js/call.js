@@ -73,7 +73,7 @@ export class CallCard extends JsonPart {
     const title = el("p", { class: "pg-call-name" }, el("span", { class: "pg-vh", text: "Call of " }), el("span", { text: name }));
     const head = el("div", { class: "pg-call-head" }, icon("tool"), title, this.state, this.view.tools);
     this.below = el("div", { class: "pg-call-below" });
-    this.element = el("section", { class: "pg-tool", testid: "tool-call", "aria-label": `Call of ${name}` }, head, this.view.element, this.below);
+    this.element = el("div", { class: "pg-tool", role: "group", testid: "tool-call", "aria-label": `Call of ${name}` }, head, this.view.element, this.below);
   }
 
   finish() {
@@ -108,7 +108,7 @@ export class ResultCard extends JsonPart {
     const title = el("p", { class: "pg-result-name", text: alone ? `Result of ${name}` : "Result" });
     this.head = el("div", { class: "pg-call-head" }, title, this.view.tools);
     const kind = alone ? "pg-tool pg-result" : "pg-result";
-    this.element = el("section", { class: kind, testid: "tool-result", "aria-label": `Result of ${name}` }, this.head, this.view.element);
+    this.element = el("div", { class: kind, role: "group", testid: "tool-result", "aria-label": `Result of ${name}` }, this.head, this.view.element);
   }
 
   finish() {

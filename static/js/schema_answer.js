@@ -9,7 +9,7 @@ export class SchemaAnswer {
     this.view = new JsonView({ label: "the answer", testid: "answer" });
     this.badge = el("p", { class: "pg-schema-badge", testid: "schema-badge", hidden: true });
     const head = el("div", { class: "pg-call-head" }, this.badge, this.view.tools);
-    this.element = el("section", { class: "pg-part pg-tool pg-schema-answer", "aria-label": "Answer as JSON" }, head, this.view.element);
+    this.element = el("div", { class: "pg-part pg-tool pg-schema-answer", role: "group", "aria-label": "Answer as JSON" }, head, this.view.element);
   }
 
   get text() {

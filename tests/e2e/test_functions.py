@@ -43,6 +43,7 @@ def test_a_function_is_called_answered_by_hand_and_an_answer_comes_as_json(
 
     answered(page)
     choose_theme(page, "dark")
+    page.get_by_test_id("composer-input").focus()
     picture(page, "function-dark")
     page.get_by_test_id("settings-top").click()
     page.get_by_test_id("set-schema").fill(json.dumps(SCHEMA))
