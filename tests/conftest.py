@@ -59,11 +59,11 @@ class Part:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """With ``--full`` what asks for a ``part`` is tried in parts, so that several processes can share it."""
-    if "part" in metafunc.fixturenames:
+    """With ``--full`` what asks for ``some: Part`` is tried in parts, which several processes can share."""
+    if "some" in metafunc.fixturenames:
         count = PARTS if metafunc.config.getoption("--full") else 1
         parts = [Part(number, count) for number in range(count)]
-        metafunc.parametrize("part", parts, ids=[f"part{part.number}" for part in parts])
+        metafunc.parametrize("some", parts, ids=[f"part{some.number}" for some in parts])
 
 
 Scale = Callable[[int, int], int]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import sys
 
-import app as command_line
 from inference.harmony import HarmonyCodec
 from inference.types import GenerationRequest
 from playground import server
+from playground.cli import serve
 from playground.settings import load_settings, quiet_libraries
 from playground.ui import shell
 from playground.web import create_app
@@ -25,7 +25,7 @@ BREAK = "break in the middle"
 def main(port: int, access_log: bool) -> None:
     """Serve until SIGTERM."""
     settings = load_settings(port=port)
-    command_line._set_up_logs(settings.log_level.upper())
+    serve._set_up_logs(settings.log_level.upper())
     quiet_libraries()
     codec = HarmonyCodec.load()
     engine = ScriptedEngine(codec)

@@ -192,15 +192,15 @@ def _kind(headers: Any) -> str:
     return str(value[0] if isinstance(value, list) else value).partition(";")[0]
 
 
-def test_no_request_is_an_error_of_the_server(tmp_path: Path, scale: Scale, tell: Tell, part: Part) -> None:
+def test_no_request_is_an_error_of_the_server(tmp_path: Path, scale: Scale, tell: Tell, some: Part) -> None:
     with fuzzed(tmp_path) as on:
-        as_described(on, part.share(scale(150, 15_000)), part.seed(SEED))
-        as_described(on, part.share(scale(100, 8_000)), part.seed(SEED), "/v1")
-        as_nobody_would(on, part.share(scale(400, 33_000)), part.seed(SEED))
-        over_the_wire(on, part.share(scale(50, 2_000)), part.seed(SEED))
+        as_described(on, some.share(scale(150, 15_000)), some.seed(SEED))
+        as_described(on, some.share(scale(100, 8_000)), some.seed(SEED), "/v1")
+        as_nobody_would(on, some.share(scale(400, 33_000)), some.seed(SEED))
+        over_the_wire(on, some.share(scale(50, 2_000)), some.seed(SEED))
         assert on.session.get(on.world.url + "/healthz", timeout=TIMEOUT).json()["status"] == "ok"
         tell(f"{on.statuses.total()} requests by their answers: {dict(sorted(on.statuses.items()))}")
-        assert on.statuses.total() >= part.share(scale(550, 48_000))
+        assert on.statuses.total() >= some.share(scale(550, 48_000))
         assert {200, 400, 404} <= set(on.statuses)
 
 

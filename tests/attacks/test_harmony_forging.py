@@ -280,9 +280,9 @@ async def converse(world: World, browser: httpx.AsyncClient, sequences: Sequence
 
 
 async def test_whatever_the_model_writes_is_a_reply_and_nothing_else(
-    tmp_path: Path, scale: Scale, tell: Tell, part: Part, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, scale: Scale, tell: Tell, some: Part, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sequences = replies(part.share(scale(50, 10_000)), part.seed(5))
+    sequences = replies(some.share(scale(50, 10_000)), some.seed(5))
     async with running(tmp_path, **UNLIMITED) as world, world.browser() as browser:
         world.engine.context_length = 1_000_000
         with caplog.at_level(logging.WARNING):

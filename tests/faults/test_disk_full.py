@@ -75,14 +75,14 @@ async def test_the_disk_breaks_at_every_operation(
     tmp_path: Path,
     scale: Scale,
     tell: Tell,
-    part: Part,
+    some: Part,
     codes: dict[Kind, int],
     right: frozenset[tuple[int, str]],
     step: int,
 ) -> None:
-    steps = part.of * scale(step, 1)
-    found, broken = await faults_of(tmp_path, codes, right, steps, first=1 + part.number)
-    tell(f"broke at {broken} operations, every {steps}th from {1 + part.number}, {len(found)} faults")
+    steps = some.of * scale(step, 1)
+    found, broken = await faults_of(tmp_path, codes, right, steps, first=1 + some.number)
+    tell(f"broke at {broken} operations, every {steps}th from {1 + some.number}, {len(found)} faults")
     assert found == []
     assert 0 < broken < MOST
 

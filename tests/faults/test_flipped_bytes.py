@@ -37,13 +37,13 @@ def test_an_undamaged_database_answers_all(original: tuple[Path, Truth], tmp_pat
 
 
 def test_no_flipped_byte_gives_a_wrong_answer(
-    original: tuple[Path, Truth], tmp_path: Path, scale: Scale, tell: Tell, part: Part
+    original: tuple[Path, Truth], tmp_path: Path, scale: Scale, tell: Tell, some: Part
 ) -> None:
     path, truth = original
-    chance = random.Random(part.seed(20))
+    chance = random.Random(some.seed(20))
     outcomes: Counter[str] = Counter()
     wrong = []
-    for number in range(part.share(scale(30, 1000))):
+    for number in range(some.share(scale(30, 1000))):
         damaged = copy_of(path, tmp_path / "copy")
         place = flip(damaged, chance, bits=1 + number % 3)
         outcome = read_all(damaged, truth)

@@ -64,9 +64,9 @@ def faults_of(
 
 @pytest.mark.parametrize("die", [died_at_a_change, died_by_the_clock])
 def test_nothing_that_was_acknowledged_is_lost(
-    tmp_path: Path, scale: Scale, tell: Tell, part: Part, die: Callable[[Path, int], list[Fact]]
+    tmp_path: Path, scale: Scale, tell: Tell, some: Part, die: Callable[[Path, int], list[Fact]]
 ) -> None:
-    cycles, seed = part.share(scale(6, 500)), part.seed(SEED)
+    cycles, seed = some.share(scale(6, 500)), some.seed(SEED)
     found, acknowledged = faults_of(tmp_path, cycles, die, seed)
     tell(f"{cycles} kills from seed {seed}, {acknowledged} acknowledged operations, {len(found)} faults")
     assert found == []

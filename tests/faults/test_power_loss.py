@@ -106,10 +106,10 @@ def lose_power(
 
 
 def test_no_acknowledged_transaction_is_lost_with_the_power(
-    tmp_path: Path, scale: Scale, tell: Tell, part: Part
+    tmp_path: Path, scale: Scale, tell: Tell, some: Part
 ) -> None:
-    transactions, fates = part.share(scale(25, 1000)), (ONE_FATE, ALL_FATES)[scale(0, 1)]
-    losses = list(lose_power(tmp_path, transactions, part.seed(SEED), fates))
+    transactions, fates = some.share(scale(25, 1000)), (ONE_FATE, ALL_FATES)[scale(0, 1)]
+    losses = list(lose_power(tmp_path, transactions, some.seed(SEED), fates))
     found = [each for loss in losses for each in loss.found]
     syncs, states = sum(loss.syncs for loss in losses), sum(loss.states for loss in losses)
     tell(f"{transactions} transactions, {syncs} boundaries, {states} disks, {len(found)} faults")

@@ -44,11 +44,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Model
 
 
 async def test_nothing_is_left_of_requests_that_are_given_up(
-    world: ModelWorld, scale: Scale, part: Part
+    world: ModelWorld, scale: Scale, some: Part
 ) -> None:
-    rng = random.Random(part.seed(6))
+    rng = random.Random(some.seed(6))
     few = len(FORMS) * len(MOMENTS)
-    planned = attempts(rng, part.share(scale(few, 1000)))
+    planned = attempts(rng, some.share(scale(few, 1000)))
     overlong = world.overlong()
     for first in range(0, len(planned), AT_ONCE):
         wave = planned[first : first + AT_ONCE]
