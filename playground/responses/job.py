@@ -20,11 +20,11 @@ from inference.types import (
     MessageStarted,
     StreamEvent,
     TextDelta,
-    TokenLogprob,
     TokensStarted,
     Usage,
 )
 from playground.api.openai.errors import failure_of
+from playground.api.openai.logprobs import entry_of
 from playground.api.openai.tools import is_call_of
 from playground.completions.replays import NO_ARGUMENTS, with_ids
 from playground.completions.service import Completion
@@ -116,7 +116,9 @@ class ResponseJob:
             case Portion():
                 for scored in event.scored:
                     if scored.channel is not Channel.ANALYSIS:
-                        self._scores.setdefault(scored.index, []).append(self._score(scored.logprob))
+                        self._scores.setdefault(scored.index, []).append(
+                            entry_of(self._codec, scored.logprob)
+                        )
                 for one in event.events:
                     self._one(one)
 
@@ -223,14 +225,6 @@ class ResponseJob:
         """Store the response as it is in ``record``. Blocks. Raises StorageError."""
         with self.owner.lock:  # whoever moves all that the owner has waits meanwhile
             self._store.save_response(self.owner.id, record)
-
-    def _score(self, logprob: TokenLogprob) -> Json:
-        top = [self._token(token, value) for token, value in logprob.top]
-        return {**self._token(logprob.token_id, logprob.logprob), "top_logprobs": top}
-
-    def _token(self, token_id: int, logprob: float) -> Json:
-        data = self._codec.token_bytes(token_id) or b""
-        return {"token": data.decode("utf-8", "replace"), "bytes": list(data), "logprob": logprob}
 
 
 def _usage(usage: Usage) -> Json:

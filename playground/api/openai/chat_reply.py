@@ -19,8 +19,8 @@ from inference.types import (
     MessageStarted,
     StreamEvent,
     TextDelta,
-    TokenLogprob,
 )
+from playground.api.openai.logprobs import entry_of
 from playground.api.openai.tools import is_call_of
 from playground.completions.replays import NO_ARGUMENTS
 from playground.completions.run import CompletionRun
@@ -28,8 +28,6 @@ from playground.generation import Portion, ScoredToken
 
 Json = dict[str, Any]
 
-LEAST_LOGPROB = -9999.0
-"""What JSON has instead of minus infinity, here as elsewhere."""
 BETWEEN = "\n\n"
 """Stands between two messages of the model that clients read as one text."""
 REASONS = {
@@ -190,8 +188,8 @@ class ChatReply:
         if self._kinds.get(scored.index) is not Kind.CONTENT:
             return
         begins = self._scored_bytes.get(scored.index, 0)
-        entry = self._entry(scored.logprob)
-        self._scored_bytes[scored.index] = begins + len(entry["bytes"] or ())
+        entry = entry_of(self._codec, scored.logprob)
+        self._scored_bytes[scored.index] = begins + len(entry["bytes"])
         self._scored.append(_Scored(scored.index, begins, entry))
 
     def _due(self) -> list[Json]:
@@ -205,15 +203,3 @@ class ChatReply:
         del self._scored[:due]
         self.logprobs += entries
         return entries
-
-    def _entry(self, logprob: TokenLogprob) -> Json:
-        top = [self._named(token, value) for token, value in logprob.top]
-        return {**self._named(logprob.token_id, logprob.logprob), "top_logprobs": top}
-
-    def _named(self, token: int, value: float) -> Json:
-        raw = self._codec.token_bytes(token)
-        return {
-            "token": self._codec.decode([token]),
-            "logprob": max(value, LEAST_LOGPROB),
-            "bytes": None if raw is None else list(raw),
-        }
