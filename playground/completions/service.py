@@ -236,7 +236,7 @@ class CompletionService:
         if wanted is not None and not answers_to(health.active, wanted):
             raise PlaygroundError(
                 "model_not_found",
-                f"This server runs {health.active.name}, and no model of the name that was asked for.",
+                f"This server has no model of that name. It runs {health.active.name}; default always means it.",
                 status=404,
                 param="model",
             )
