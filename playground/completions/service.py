@@ -236,7 +236,7 @@ class CompletionService:
         if wanted is not None and not answers_to(health.active, wanted):
             raise PlaygroundError(
                 "model_not_found",
-                f"This server has no model of that name. It runs {health.active.name}; default always means it.",
+                f"This server runs {health.active.name}, and no model of that name. default always means this one.",
                 status=404,
                 param="model",
             )
