@@ -22,7 +22,7 @@ FOREIGN = '{"type": "object", "properties": {"a": {"$ref": "https://example.org/
 ROUND = ["reasoning-toggle", "tool-call", "tool-result", "reasoning-toggle", "answer"]
 
 
-def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, page: Page) -> None:
+def test_a_function_is_written_down_copied_deleted_and_taken_up_again(page: Page) -> None:
     page.get_by_test_id("settings-top").click()
     page.get_by_test_id("function-add").click()
     name, box = page.get_by_test_id("function-name"), page.get_by_test_id("function-parameters")
@@ -58,13 +58,15 @@ def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, 
     page.get_by_test_id("dialog-close").click()
     expect(page.get_by_test_id("chip-functions")).to_have_text("2 functions")
 
+
+def test_a_call_is_answered_by_hand_and_an_error_keeps_the_text(served: Served, page: Page) -> None:
+    prefer(page, functions=[PRICE])
     play(served, CALL, ANSWER)
     ask(page, "What is the tea?")
     waits(page)
     expect(page.get_by_test_id("call-arguments").locator("li")).to_have_text(['thing: "tea"', "size: 2"])
     page.get_by_test_id("call-arguments-raw").click()
     expect(page.get_by_test_id("call-arguments").locator("code")).to_have_text('{"thing": "tea", "size": 2}')
-    expect(page.get_by_test_id("chip-functions")).to_have_text("2 functions")
 
     def away(route: Route) -> None:
         route.fulfill(status=429, json={"error": {"code": "rate_limited", "message": "The disk is busy."}})
@@ -90,6 +92,7 @@ def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, 
     assert '{"euros": 9}' in served.engine.codec.decode(served.engine.requests[-1].prompt_ids)
     page.get_by_test_id("chip-functions").click()
     page.get_by_test_id("function-edit").first.click()
+    box = page.get_by_test_id("function-parameters")
     box.fill(FOREIGN)
     page.get_by_test_id("function-strict").check()
     page.get_by_test_id("function-save").click()
@@ -98,13 +101,22 @@ def test_a_function_is_written_down_called_and_answered_by_hand(served: Served, 
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("problem-functions")).to_be_empty()
     page.get_by_test_id("function-edit").first.click()
-    expect(box).to_have_value(re.compile('"city"'))
+    expect(box).to_have_value(re.compile('"thing"'))
+
+
+def test_a_reply_of_two_steps_is_one_version(served: Served, page: Page) -> None:
+    prefer(page, functions=[PRICE])
+    play(served, CALL, ANSWER, ANSWER)
+    ask(page)
+    waits(page)
+    page.get_by_test_id("result-input").fill("9")
+    page.get_by_test_id("result-send").click()
+    expect(page.get_by_test_id("answer")).to_be_visible()
     page.reload()
     expect(page.get_by_test_id("reply-footer")).to_contain_text("tokens")
     assert kinds(page) == ROUND
     page.get_by_test_id("details").click()
     expect(page.locator(".pg-receipt-step")).to_have_text(["Step 1 of 2", "Step 2 of 2"])
-    play(served, ANSWER)
     page.get_by_test_id("regenerate").click()
     page.get_by_test_id("again").click()
     expect(page.get_by_test_id("version")).to_have_text("2/2")
