@@ -236,7 +236,7 @@ class CompletionService:
         if wanted is not None and not answers_to(health.active, wanted):
             raise PlaygroundError(
                 "model_not_found",
-                f"This server runs {health.active.name}, and no model of that name. default always means this one.",
+                f"This server runs {health.active.name}, and not that model. Ask for it, or for default.",
                 status=404,
                 param="model",
             )
