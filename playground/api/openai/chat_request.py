@@ -124,7 +124,8 @@ def _functions(body: ChatBody, notes: Notes) -> list[ToolSpec]:
     for number, tool in enumerate(body.tools or ()):
         if tool.get("type") != "function":
             raise unsupported(f"tools[{number}].type", 'the one type of tools is "function".')
-        rest = {f"tools[{number}].{name}": tool[name] for name in tool.keys() - {"type", "function"}}
+        known = ("type", "function")
+        rest = {f"tools[{number}].{name}": value for name, value in tool.items() if name not in known}
         notes.ignored(rest, {})
         tools.append(function_of(tool.get("function"), f"tools[{number}].function", notes))
     check_functions(tools)
