@@ -14,7 +14,8 @@ class GenerationDraft:
     """A reply that was made elsewhere; ``key`` names it within its ``ConversationDraft``.
 
     ``status`` is a final one. ``continues_key`` is the key of a reply to the same question, ``answers_key``
-    that of the reply whose calls this one goes on from, below whose last message its own stand, results first.
+    that of the reply whose calls this one goes on from: below the last message of that one its own stand,
+    results first.
     """
 
     key: str
