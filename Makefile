@@ -1,5 +1,6 @@
 # make run   set up what is needed and start the playground
 # make test  set up what is needed and run every check
+# make full  run every test with its full counts (hours)
 # make attack, make faults   try all attacks and faults of docs/security.md with their full counts (hours)
 # make lock  pin the newest allowed versions of all requirements
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test attack faults lock clean
+.PHONY: run test full attack faults lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run-ready
@@ -16,6 +17,9 @@ run: $(VENV)/.run-ready
 
 test: $(VENV)/.test-ready
 	@sh tests/run.sh $(BIN)
+
+full: $(VENV)/.test-ready
+	@$(BIN)/python -m pytest --full -q --numprocesses auto --dist worksteal
 
 attack: $(VENV)/.test-ready
 	@$(BIN)/python -m pytest tests/attacks --full -q --numprocesses auto --dist worksteal

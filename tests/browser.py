@@ -19,7 +19,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""The first one does without a window's own pages, and takes half as long."""
 TIMEOUT_MS = 60_000
 """How long a page may take for one thing on a machine that has much else to do."""
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "timezone_id": "UTC"}

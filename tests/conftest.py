@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is marked ``long`` to ``--full``: an attack of the same class is tried in every run."""
+    """Leave what is marked ``long`` to ``--full``: others of its kind are tried in every run."""
     if config.getoption("--full"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

@@ -14,17 +14,17 @@ echo '== mypy --strict'
 
 echo '== pytest'
 browser=
-for name in chromium chromium-browser google-chrome google-chrome-stable; do
+for name in chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable; do
   if command -v "$name" >/dev/null 2>&1; then
     browser=$name
     break
   fi
 done
-# Whoever is done first takes over half of what the other has left, so neighbours mostly stay together and share
-# what is made for a module.
+# Three processes, for some tests wait. Whoever is done first takes over half of what another has left, so neighbours
+# mostly stay together and share what is made for a module.
 if [ -n "$browser" ]; then
-  "$bin/python" -m pytest -q --numprocesses 2 --dist worksteal
+  "$bin/python" -m pytest -q --numprocesses 3 --dist worksteal
 else
-  "$bin/python" -m pytest -q --numprocesses 2 --dist worksteal -m 'not browser'
-  echo 'The browser tests were left out: there is no Chromium here (on Debian: sudo apt install chromium).'
+  "$bin/python" -m pytest -q --numprocesses 3 --dist worksteal -m 'not browser'
+  echo 'The browser tests were left out: there is no Chromium here (on Debian: sudo apt install chromium-headless-shell).'
 fi

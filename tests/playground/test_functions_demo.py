@@ -24,6 +24,8 @@ AGE = {
 }
 Json = dict[str, Any]
 
+pytestmark = pytest.mark.long
+
 
 class Scales(BaseHTTPRequestHandler):
     """Weighs bread."""

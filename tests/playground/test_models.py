@@ -135,7 +135,11 @@ async def test_who_may_change_the_model_is_a_setting(
             assert shown["may_choose"] is (status == 202)
             assert bool(shown["why_not"]) is (status == 403)
             if status == 403:
-                assert answer.json()["error"] == {"code": "not_allowed", "message": shown["why_not"]}
+                assert answer.json()["error"] == {
+                    "code": "not_allowed",
+                    "message": shown["why_not"],
+                    "type": "permission_error",
+                }
 
 
 async def test_the_panel_gets_the_engines_figures(tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ def _forward(
     return out
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 8, 17, 70])
+MORE_TOKENS = [pytest.param(tokens, marks=pytest.mark.long) for tokens in (3, 8, 70)]
+
+
+@pytest.mark.parametrize("tokens", [1, 17, *MORE_TOKENS])
 def test_output_is_that_of_the_definition(tokens: int) -> None:
     checkpoint = random_checkpoint(6, 192, 64)
     x, logits, residual = _inputs(tokens, 192, 6)
@@ -58,7 +61,7 @@ def test_output_is_that_of_the_definition(tokens: int) -> None:
 
 
 @pytest.mark.parametrize(("hidden", "intermediate"), [(32, 96), (96, 32), (160, 128), (256, 224)])
-@pytest.mark.parametrize("splits", [1, 2])
+@pytest.mark.parametrize("splits", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_sizes_need_only_be_multiples_of_32(hidden: int, intermediate: int, splits: int) -> None:
     checkpoint = random_checkpoint(4, hidden, intermediate)
     x, logits, _ = _inputs(3, hidden, 4)
@@ -68,7 +71,9 @@ def test_sizes_need_only_be_multiples_of_32(hidden: int, intermediate: int, spli
 
 
 @pytest.mark.parametrize(("hidden", "intermediate"), [(160, 96), (96, 288)])
-@pytest.mark.parametrize("tile", [Tile(64, 8, 1, 2), Tile(32, 16, 1, 3, 2)])
+@pytest.mark.parametrize(
+    "tile", [Tile(64, 8, 1, 2), pytest.param(Tile(32, 16, 1, 3, 2), marks=pytest.mark.long)]
+)
 def test_programs_of_one_warp_compute_the_same(hidden: int, intermediate: int, tile: Tile) -> None:
     checkpoint = random_checkpoint(4, hidden, intermediate)
     x, logits, residual = _inputs(11, hidden, 4)

@@ -138,6 +138,7 @@ def test_more_requests_than_slots_get_the_log_probabilities_of_transformers_and_
     assert sum(apart) / len(apart) < 0.1
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_reply_in_another_slot(model: LoadedModel) -> None:
     mine, options = prompt(5, 4), {"temperature": 1, "seed": 11}
     alone = [score.token_id for score in scores(serve(model, {"a": mine}, **options), "a")]
@@ -205,6 +206,7 @@ def broken(weights: Weights) -> Iterator[Callable[[], None]]:
     mend()
 
 
+@pytest.mark.long
 def test_a_piece_whose_numbers_go_wrong_is_told_and_its_pages_are_not_found(
     model: LoadedModel, folder: Path, broken: Callable[[], None]
 ) -> None:
@@ -219,6 +221,7 @@ def test_a_piece_whose_numbers_go_wrong_is_told_and_its_pages_are_not_found(
     assert abs(float(logs[0, score.token_id]) - score.logprob) < 0.4
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("broken")
 def test_a_piece_in_the_middle_of_a_prompt_tells_only_that_it_went_wrong(model: LoadedModel) -> None:
     for long, wrong in (((ODD, *prompt(6, 20)), True), (prompt(8, 21), False)):

@@ -18,6 +18,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
+@pytest.mark.long
 def test_a_pipe_of_lines_is_answered_in_order(data: Path) -> None:
     lines = [
         {"messages": [{"role": "user", "content": f"What is {a} + 5?"}], "temperature": 0}

@@ -18,6 +18,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from tests.conftest import Scale
 from tests.e2e.served_app import ServedApp
 from tests.playground.openai.chats import TOOLS, Json, Tool, body_of, calls_in, joined
 from tests.playground.world import TIMEOUT
@@ -44,7 +45,9 @@ class Case:
     finish_reason: str
 
 
-CASES = [(tool, number) for tool in TOOLS for number in range(5)]
+QUESTIONS = 5
+FEW = 2  # of each function, in every run
+CASES = [(tool, number) for tool in TOOLS for number in range(QUESTIONS)]
 
 
 def strictly(tool: Tool) -> Json:
@@ -69,14 +72,23 @@ def answer_to(demo: openai.OpenAI, tool: Tool, number: int) -> Case:
 
 
 @pytest.fixture(scope="module")
-def answers(demo: openai.OpenAI) -> Iterator[dict[tuple[str, int], Case]]:
+def answers(demo: openai.OpenAI, scale: Scale) -> Iterator[dict[tuple[str, int], Case]]:
     """All of them, several at once."""
+    cases = [case for case in CASES if case[1] < scale(FEW, QUESTIONS)]
     with ThreadPoolExecutor(8) as pool:
-        made = pool.map(lambda case: answer_to(demo, *case), CASES)
-        yield {(tool.name, number): case for (tool, number), case in zip(CASES, made, strict=True)}
+        made = pool.map(lambda case: answer_to(demo, *case), cases)
+        yield {(tool.name, number): case for (tool, number), case in zip(cases, made, strict=True)}
 
 
-@pytest.mark.parametrize(("tool", "number"), CASES, ids=[f"{tool.name}-{number}" for tool, number in CASES])
+@pytest.mark.parametrize(
+    ("tool", "number"),
+    [
+        pytest.param(
+            tool, number, marks=[pytest.mark.long] if number >= FEW else [], id=f"{tool.name}-{number}"
+        )
+        for tool, number in CASES
+    ],
+)
 def test_a_declared_function_is_called_as_its_schema_says(
     answers: dict[tuple[str, int], Case], tool: Tool, number: int
 ) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.conftest import Scale
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
@@ -17,7 +18,6 @@ from tests.playground.ui.test_conversation import ask
 pytestmark = pytest.mark.browser
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-MANY = 10_000
 MOST_ROWS = 60
 LARGEST_PAGE = 100
 TO_THE_END = "list => list.scrollTop = list.scrollHeight"
@@ -71,9 +71,10 @@ def test_conversations_are_grouped_by_date(person: Person, new_page: NewPage) ->
 
 
 def test_ten_thousand_conversations_are_scrolled_through_with_a_few_rows(
-    person: Person, new_page: NewPage
+    person: Person, new_page: NewPage, scale: Scale
 ) -> None:
-    person.keep(*[conversation(f"Number {n}", ago=timedelta(minutes=7 * n)) for n in range(MANY)])
+    many = scale(2000, 10_000)
+    person.keep(*[conversation(f"Number {n}", ago=timedelta(minutes=7 * n)) for n in range(many)])
     page = new_page(**person.browser())
     asked: list[str] = []
     page.on(
@@ -82,7 +83,7 @@ def test_ten_thousand_conversations_are_scrolled_through_with_a_few_rows(
     expect(items(page).first).to_have_text("Number 0")
     box = page.get_by_test_id("conversation-list")
     most = 0
-    while item(page, f"Number {MANY - 1}").count() == 0:
+    while item(page, f"Number {many - 1}").count() == 0:
         before = box.evaluate("list => list.scrollHeight")
         box.evaluate(TO_THE_END)
         most = max(most, items(page).count())
@@ -92,11 +93,11 @@ def test_ten_thousand_conversations_are_scrolled_through_with_a_few_rows(
             arg=before,
         )
     assert most <= MOST_ROWS
-    assert len([url for url in asked if "/api/conversations" in url]) <= MANY / LARGEST_PAGE + 1
-    last = page.locator(".pg-item").filter(has=item(page, f"Number {MANY - 1}"))
+    assert len([url for url in asked if "/api/conversations" in url]) <= many / LARGEST_PAGE + 1
+    last = page.locator(".pg-item").filter(has=item(page, f"Number {many - 1}"))
     assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") != "-1"
     box.evaluate("list => list.scrollTop = list.scrollHeight / 2")
-    expect(item(page, f"Number {MANY - 1}")).to_have_count(0)
+    expect(item(page, f"Number {many - 1}")).to_have_count(0)
     assert 0 < items(page).count() <= MOST_ROWS
     box.evaluate("list => list.scrollTop = 0")
     expect(items(page).first).to_have_text("Number 0")
