@@ -15,13 +15,13 @@ FULL_TURNS = 20
 HEADER_TOKENS = 6
 """What harmony writes around an answer: its role, channel and markers."""
 BYTES_PER_TOKEN = 4
+TRIES = 3
 
 
 def shown(store: Store, owner_id: str, conversation_id: str, health: EngineHealth) -> views.Json:
     """The path to the shown leaf with its replies, totals and context. Blocks; raises NotFound."""
     conversation = store.get_conversation(owner_id, conversation_id)
-    messages = store.path(owner_id, conversation_id)
-    known = {each.id: each for each in store.conversation_generations(owner_id, conversation_id)}
+    messages, known = _read(store, owner_id, conversation_id)
     in_sight = {message.reply or message.generation_id for message in messages}
     replies = [each for each in known.values() if each.id in in_sight]
     after = onward_in(messages, known)
@@ -39,6 +39,22 @@ def shown(store: Store, owner_id: str, conversation_id: str, health: EngineHealt
             "limit": None if health.active is None else health.active.context_length,
         },
     }
+
+
+def _read(
+    store: Store, owner_id: str, conversation_id: str
+) -> tuple[list[MessageRecord], dict[str, GenerationRecord]]:
+    """The shown branch and all replies.
+
+    The replies are read first: one that ends meanwhile then looks as if it ran, with its text, and is followed
+    to its end. The other way round it would have ended without any. One that begins meanwhile is read again.
+    """
+    for _ in range(TRIES):
+        known = {each.id: each for each in store.conversation_generations(owner_id, conversation_id)}
+        messages = store.path(owner_id, conversation_id)
+        if all(message.reply is None or message.reply in known for message in messages):
+            break
+    return messages, known
 
 
 def totals(replies: Sequence[GenerationRecord], known: Mapping[str, GenerationRecord]) -> views.Json:

@@ -96,11 +96,12 @@ def _told(error: Exception, folder: Path) -> StorageError:
     """Unwrap SQLAlchemy's error and choose ours."""
     cause = error.orig if isinstance(error, StatementError) else error
     if isinstance(cause, sqlite3.Error):
-        if getattr(cause, "sqlite_errorcode", None) is None and "decode" in str(cause):
-            return DatabaseCorrupt()  # the driver's own error: a text that is none
-        if cause.sqlite_errorcode == sqlite3.SQLITE_ERROR and str(cause).startswith(DAMAGED_SCHEMA):
+        code = getattr(cause, "sqlite_errorcode", None)  # the driver's own errors have none
+        if code is None and "decode" in str(cause):
+            return DatabaseCorrupt()  # a text that is none
+        if code == sqlite3.SQLITE_ERROR and str(cause).startswith(DAMAGED_SCHEMA):
             return DatabaseCorrupt()  # the tables were there when the database was opened
-        return error_of_sqlite(getattr(cause, "sqlite_errorcode", 0), free_bytes(folder))
+        return error_of_sqlite(code or 0, free_bytes(folder))
     if isinstance(cause, OSError):
         return _error_of_system(cause.errno)
     if isinstance(cause, (LookupError, ValueError, TypeError, OverflowError)):
