@@ -46,8 +46,8 @@ def _read(
 ) -> tuple[list[MessageRecord], dict[str, GenerationRecord]]:
     """The shown branch and all replies.
 
-    The replies are read first: one that ends meanwhile then looks as if it ran, with its text, and is followed
-    to its end. The other way round it would have ended without any. One that begins meanwhile is read again.
+    The replies are read first: one that ends meanwhile then looks as if it ran, with its text, and is
+    followed to its end. The other way round it would have ended without any. One that begins is read again.
     """
     for _ in range(TRIES):
         known = {each.id: each for each in store.conversation_generations(owner_id, conversation_id)}
