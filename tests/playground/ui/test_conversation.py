@@ -150,7 +150,7 @@ def test_what_is_sent_too_early_goes_out_when_the_model_is_ready(served: Served,
     page = new_page()
     box, hint = page.get_by_test_id("composer-input"), page.get_by_test_id("composer-hint")
     box.fill("Waiting for you")
-    expect(hint).to_contain_text("you can already type")
+    expect(hint).to_contain_text("loading… you can already type")
     box.press("Enter")
     expect(hint).to_contain_text("goes out as soon as the model is ready")
     box.press_sequentially(" all")  # typing on holds it back
