@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from playground.event_log import EventLog
+
 DELTAS_PER_SECOND = 30.0
-MOST_AT_ONCE = 256
-"""Events that a reader gets together; a slow one must not hold all of a long log."""
 KEEP_SECONDS = 300.0
 KEEP_RUNS = 256
 
@@ -46,10 +46,8 @@ class Run:
         self.owner = owner
         self.generation_id = generation_id
         self.conversation_id = conversation_id
-        self.finished = False
         self.cancelled = asyncio.Event()
-        self._log: list[LoggedEvent] = []
-        self._readers: set[asyncio.Event] = set()
+        self._log: EventLog[LoggedEvent] = EventLog()
         self._pending: list[str] = []
         self._pending_index = 0
         self._last_delta = float("-inf")
@@ -72,6 +70,11 @@ class Run:
             self.cancelled.set()
 
     @property
+    def finished(self) -> bool:
+        """Whether the last event is there."""
+        return self._log.ended
+
+    @property
     def last_number(self) -> int:
         """The number of the newest event (0 before the first)."""
         return len(self._log)
@@ -79,7 +82,7 @@ class Run:
     @property
     def reader_count(self) -> int:
         """How many readers follow now."""
-        return len(self._readers)
+        return self._log.reader_count
 
     def publish(self, name: str, data: Any) -> None:
         """Append an event, after the text that still waits."""
@@ -107,31 +110,12 @@ class Run:
         if self.finished:
             return
         self._flush()
-        self.finished = True
-        self._append("finish", data)
+        self._append("finish", data, last=True)
         self.done.set()
 
-    async def follow(self, after: int, idle_seconds: float) -> AsyncGenerator[list[LoggedEvent]]:
+    def follow(self, after: int, idle_seconds: float) -> AsyncGenerator[list[LoggedEvent]]:
         """The events after number ``after`` in batches until the last; an empty batch for each quiet time."""
-        wake = asyncio.Event()
-        self._readers.add(wake)
-        try:
-            while True:
-                wake.clear()
-                batch = self._log[after : after + MOST_AT_ONCE]
-                if batch:
-                    after = batch[-1].number
-                    yield batch
-                elif self.finished:
-                    return
-                else:
-                    try:
-                        async with asyncio.timeout(idle_seconds):
-                            await wake.wait()
-                    except TimeoutError:
-                        yield []
-        finally:
-            self._readers.discard(wake)
+        return self._log.follow(after, idle_seconds)
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -143,10 +127,8 @@ class Run:
             self._last_delta = asyncio.get_running_loop().time()
             self._append("delta", {"i": self._pending_index, "t": text})
 
-    def _append(self, name: str, data: Any) -> None:
-        self._log.append(LoggedEvent(len(self._log) + 1, name, data))
-        for wake in self._readers:
-            wake.set()
+    def _append(self, name: str, data: Any, *, last: bool = False) -> None:
+        self._log.append(LoggedEvent(len(self._log) + 1, name, data), last=last)
 
 
 @dataclass(slots=True)

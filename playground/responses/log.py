@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
+from playground.event_log import EventLog
+
 Json = dict[str, Any]
-MOST_AT_ONCE = 256
-"""Events that a reader gets together; a slow one must not hold all of a long log."""
 
 
 class Delta(NamedTuple):
@@ -25,47 +25,32 @@ class ResponseLog:
     """Events by their numbers, from 0 on without gaps."""
 
     def __init__(self) -> None:
-        self._entries: list[Json | Delta] = []
-        self._readers: set[asyncio.Event] = set()
-        self.ended = False
+        self._log: EventLog[Json | Delta] = EventLog()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._log)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last event is there."""
+        return self._log.ended
 
     @property
     def reader_count(self) -> int:
         """How many readers follow now."""
-        return len(self._readers)
+        return self._log.reader_count
 
     def append(self, entry: Json | Delta, *, last: bool = False) -> None:
         """One more event; after the last one the readers' streams end."""
-        self._entries.append(entry)
-        self.ended = self.ended or last
-        for wake in self._readers:
-            wake.set()
+        self._log.append(entry, last=last)
 
     async def follow(self, after: int, idle_seconds: float) -> AsyncGenerator[list[Json]]:
         """The events with numbers above ``after`` in batches to the last, an empty one for quiet times."""
-        wake = asyncio.Event()
-        self._readers.add(wake)
-        place = max(0, after + 1)
-        try:
-            while True:
-                wake.clear()
-                batch = self._entries[place : place + MOST_AT_ONCE]
-                if batch:
-                    yield [_event(number, entry) for number, entry in enumerate(batch, place)]
-                    place += len(batch)
-                elif self.ended:
-                    return
-                else:
-                    try:
-                        async with asyncio.timeout(idle_seconds):
-                            await wake.wait()
-                    except TimeoutError:
-                        yield []
-        finally:
-            self._readers.discard(wake)
+        number = max(0, after + 1)
+        async with aclosing(self._log.follow(number, idle_seconds)) as batches:
+            async for batch in batches:
+                yield [_event(place, entry) for place, entry in enumerate(batch, number)]
+                number += len(batch)
 
 
 def _event(number: int, entry: Json | Delta) -> Json:
