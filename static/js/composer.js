@@ -202,16 +202,17 @@ export class Composer {
 
   /** @returns {boolean} whether a model will be ready without anybody's doing */
   onItsWay() {
-    const { ready, model, view, connection } = this.store.get();
-    if (ready && connection === "restarting") return true;
-    if (!ready || connection === "offline" || ["loading", "missing", "error"].includes(view)) return false;
+    const { ready, refusal, model, view, connection } = this.store.get();
+    if (!ready) return !refusal && connection !== "offline";
+    if (connection === "restarting") return true;
+    if (connection === "offline" || ["loading", "missing", "error"].includes(view)) return false;
     return model.active?.stage !== "ready" && (model.active ?? model.target)?.stage !== "failed";
   }
 
   /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
   blocked() {
     const { ready, refusal, model, sending, view, connection, away } = this.store.get();
-    if (!ready) return refusal || "Connecting… you can already type.";
+    if (!ready) return refusal || (this.pending ? PENDING : "Connecting… you can already type.");
     if (away) return "";
     if (view === "loading" || view === "missing" || view === "error") return "";
     if (connection === "offline") return "You are offline. Your text is kept, and you can type on.";
@@ -233,6 +234,8 @@ export class Composer {
   draw() {
     const state = this.store.get();
     const { running, connection } = state;
+    // What was meant for a quiet conversation does not break into a reply.
+    if (running) this.pending = false;
     const blocked = this.blocked();
     const offer = this.input.value.trim() !== "";
     if (this.pending && blocked === null) {

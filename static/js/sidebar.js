@@ -5,7 +5,7 @@ import { Catalog } from "./catalog.js";
 import { byId } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { ConversationRow } from "./row.js";
-import { offerUndo } from "./toast.js";
+import { willUndo } from "./toast.js";
 import { WindowedList } from "./windowed.js";
 
 const RETRY_MS = 5000;
@@ -235,11 +235,15 @@ export class ConversationList {
 
   async setArchived(item, archived) {
     const focus = this.leave(item);
+    const slot = willUndo();
     const conversation = await this.change(item, { archived });
-    if (!conversation) return;
+    if (!conversation) {
+      slot.drop();
+      return;
+    }
     focus();
     const name = conversation.title || "Untitled";
-    offerUndo(archived ? `Archived “${name}”.` : `“${name}” is in the list again.`, async () => {
+    slot.offer(archived ? `Archived “${name}”.` : `“${name}” is in the list again.`, async () => {
       const back = await this.change(conversation, { archived: !archived });
       if (back) this.focusOn(back.id);
     });
@@ -249,19 +253,21 @@ export class ConversationList {
   async remove(item) {
     const wasOpen = this.store.get().conversationId === item.id;
     const focus = this.leave(item);
+    const slot = willUndo();
     this.hide(item.id);
     focus();
     try {
       await api.deleteConversation(item.id);
     } catch (error) {
       if (error.status !== 404) {
+        slot.drop();
         this.back(item);
         this.on.toast(error.message);
         return;
       }
     }
     if (wasOpen && this.store.get().conversationId === item.id) this.on.open(null);
-    offerUndo(`Deleted “${item.title || "Untitled"}”.`, () => this.restore(item, wasOpen));
+    slot.offer(`Deleted “${item.title || "Untitled"}”.`, () => this.restore(item, wasOpen));
   }
 
   async restore(item, open) {

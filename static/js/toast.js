@@ -5,7 +5,7 @@ import { byId, el } from "./dom.js";
 const SHOWN_MS = 6000;
 const UNDO_MS = 8000;
 
-/** What can be taken back now, the latest last. @type {(() => void)[]} */
+/** What can be taken back, the latest last. @type {{wanted: boolean, undo: () => void}[]} */
 const undoable = [];
 
 /** Outside of the page's frame: a message is also there for somebody who is in the sidebar of a phone. */
@@ -50,25 +50,36 @@ export function toast(text, { action, run, lasts = SHOWN_MS, closed } = {}) {
 }
 
 /**
- * Say what was done, and offer to take it back: by the button, or by Ctrl+Z as long as it is shown.
- * @param {string} text
- * @param {() => void} run takes it back
+ * Keep a place for something that is about to be done and can be taken back: Ctrl+Z goes by the order in which things
+ * were asked for, not by the order in which the server answered. What is taken back before its answer came is taken back
+ * as soon as it is there.
+ * @returns {{offer: (text: string, run: () => void) => void, drop: () => void}} `offer` says what was done, with a button
+ *   (and Ctrl+Z as long as it is shown) that calls `run`; `drop` when it was not done
  */
-export function offerUndo(text, run) {
-  const forget = () => undoable.includes(undo) && undoable.splice(undoable.indexOf(undo), 1);
-  const close = toast(text, { action: "Undo", run, lasts: UNDO_MS, closed: forget });
-  const undo = () => {
-    close();
-    run();
+export function willUndo() {
+  const slot = { wanted: false, undo: () => void (slot.wanted = true) };
+  const drop = () => undoable.includes(slot) && undoable.splice(undoable.indexOf(slot), 1);
+  const offer = (text, run) => {
+    if (slot.wanted) {
+      drop();
+      run();
+      return;
+    }
+    const close = toast(text, { action: "Undo", run, lasts: UNDO_MS, closed: drop });
+    slot.undo = () => {
+      close();
+      run();
+    };
   };
-  undoable.push(undo);
+  undoable.push(slot);
+  return { offer, drop };
 }
 
 /** @returns {boolean} whether there was something to take back */
 export function undoLatest() {
-  const undo = undoable.at(-1);
-  undo?.();
-  return Boolean(undo);
+  const slot = undoable.findLast(({ wanted }) => !wanted);
+  slot?.undo();
+  return Boolean(slot);
 }
 
 /**

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
@@ -161,6 +161,30 @@ def test_what_is_sent_too_early_goes_out_when_the_model_is_ready(served: Served,
     expect(page.get_by_test_id("user-message")).to_have_count(0)
     served.engine.ready = True
     expect(page.get_by_test_id("user-message")).to_have_text("Waiting for you all")
+    expect(box).to_have_value("")
+
+
+def test_what_is_sent_before_the_server_answers_goes_out_when_it_does(served: Served, page: Page) -> None:
+    served.play(SUM)
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/bootstrap", hold)
+    served.play(SUM)
+    page.reload()
+    box, hint = page.get_by_test_id("composer-input"), page.get_by_test_id("composer-hint")
+    expect(hint).to_contain_text("Connecting…")
+    box.fill("And once more?")
+    box.press("Enter")
+    expect(hint).to_contain_text("goes out as soon as the model is ready")
+    expect(page.get_by_test_id("user-message")).to_have_count(0)
+    held[0].continue_()
+    expect(page.get_by_test_id("user-message")).to_have_text(["What is 12 + 30?", "And once more?"])
+    expect(page.get_by_test_id("reply-footer")).to_have_count(2)
     expect(box).to_have_value("")
 
 

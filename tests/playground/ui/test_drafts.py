@@ -71,7 +71,7 @@ def test_an_undo_that_was_taken_by_key_leaves_the_others_alone(new_page: NewPage
     offer = """async (name) => {
         window.undone ??= [];
         window.toasts = await import("/static/js/toast.js");
-        window.toasts.offerUndo(name, () => window.undone.push(name));
+        window.toasts.willUndo().offer(name, () => window.undone.push(name));
     }"""
     page.evaluate(offer, "one")
     page.get_by_test_id("toast-action").focus()

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.conftest import Scale
 from tests.playground.scripted import Script
@@ -200,6 +200,24 @@ def test_deleting_by_key_leads_to_the_next_one(person: Person, new_page: NewPage
     expect(items(page)).to_have_text(["Number 0", "Number 2"])
     page.keyboard.press("Control+z")
     expect(items(page)).to_have_text(["Number 0", "Number 1", "Number 2"])
+
+
+def test_undo_goes_by_what_was_asked_for_and_not_by_the_answers(person: Person, new_page: NewPage) -> None:
+    person.keep(*[conversation(f"Number {n}", ago=timedelta(minutes=n)) for n in range(3)])
+    page = new_page(**person.browser())
+    held: list[Route] = []
+    page.route("**/api/conversations/*", lambda route: held.append(route) if not held else route.continue_())
+    item(page, "Number 1").focus()
+    page.keyboard.press("Delete")
+    page.keyboard.press("Delete")
+    expect(items(page)).to_have_text(["Number 0"])
+    expect(page.get_by_test_id("toast")).to_have_count(1)
+    page.keyboard.press("Control+z")
+    expect(items(page)).to_have_text(["Number 0", "Number 2"])
+    page.keyboard.press("Control+z")  # the first delete has not been answered yet
+    held[0].continue_()
+    expect(items(page)).to_have_text(["Number 0", "Number 1", "Number 2"])
+    expect(page.get_by_test_id("toast")).to_have_count(0)
 
 
 def test_a_delete_that_the_server_refuses_is_told_and_undone(person: Person, new_page: NewPage) -> None:
