@@ -61,10 +61,10 @@ class Flood:
             self.answers[self.client.post("/api/turns", json=body).status_code] += 1
 
 
-def ask(client: httpx.Client) -> tuple[float, float]:
+def ask(client: httpx.Client, text: str = QUESTION, effort: str = "high") -> tuple[float, float]:
     """Seconds until the first token and until the end of one reply."""
     since = time.perf_counter()
-    body = {"text": QUESTION, "effort": "high", "temperature": 0}
+    body = {"text": text, "effort": effort, "temperature": 0}
     turn = client.post("/api/turns", json=body).raise_for_status().json()
     first = 0.0
     with client.stream("GET", f"/api/generations/{turn['generation']['id']}/events") as stream:

@@ -1,9 +1,10 @@
 """An honest user beside thousands of held sockets: time to the first token, idle and attacked, in one run.
 
-    python -m benchmarks.slow_sockets [--holders 2000] [--asks 40]
+    python -m benchmarks.slow_sockets [--holders 2000] [--asks 60] [--rounds 3]
 
-Starts the real app on the demonstration model, and holders from other addresses of this machine: silent ones,
-half headers and half bodies, each opened again as soon as the server closes it. Prints p50 and p95.
+Starts the real app on the demonstration model, and holders from other addresses of this machine: silent ones
+and ones with half a header or half a body, each opened again as soon as the server closes it. The user asks
+short questions, in turn without and beside them. Prints p50 and p95.
 """
 
 from __future__ import annotations
@@ -64,13 +65,14 @@ class Attack:
 
 def measure(client: httpx.Client, asks: int) -> list[float]:
     """Seconds to the first token, so often."""
-    return [ask(client)[0] for _ in range(asks)]
+    return [ask(client, "What is 12 + 30?", "low")[0] for _ in range(asks)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--holders", type=int, default=2000)
-    parser.add_argument("--asks", type=int, default=40)
+    parser.add_argument("--asks", type=int, default=60, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -79,11 +81,14 @@ def main() -> None:
         with httpx.Client(base_url=url, timeout=300, trust_env=False) as client:
             while client.get("/api/model").json()["active"] is None:
                 time.sleep(0.1)
-            measure(client, 3)
-            idle = measure(client, options.asks)
-            with Attack(port, options.holders) as attack:
-                attacked = measure(client, options.asks)
-    print(f"{options.holders} holders, {attack.reopened} opened again\n")
+            measure(client, 5)
+            idle, attacked, reopened = [], [], 0
+            for _ in range(options.rounds):
+                idle += measure(client, options.asks)
+                with Attack(port, options.holders) as attack:
+                    attacked += measure(client, options.asks)
+                reopened += attack.reopened
+    print(f"{options.holders} holders, {reopened} opened again\n")
     print("| first token, seconds | p50 | p95 |\n|---|---|---|")
     rows = {"idle": idle, "attacked": attacked}
     found = {name: statistics.quantiles(values, n=20) for name, values in rows.items()}
