@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped]
 
+from tests.attacks.limits import UNLIMITED
 from tests.playground.scripted import Script
 from tests.playground.world import running
 
@@ -119,7 +120,7 @@ class Person:
 
 async def serve(folder: Path) -> None:
     """The server's process: say where it is, and run until the input ends."""
-    async with running(folder, SCRIPT) as world:
+    async with running(folder, SCRIPT, **UNLIMITED) as world:
         sys.stdout.write(f"{world.url}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

@@ -29,6 +29,8 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 0.3
+LONGEST_SAVE_SECONDS = 1.0
+FEW_REPLIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Reply:
 
     async def generate(self, engine: Engine, parser: StreamParser, request: GenerationRequest) -> Outcome:
         """Run the model once, from submission to its last token, while a second task saves the text."""
-        saver = asyncio.create_task(self._save_regularly())
+        saver = asyncio.create_task(self._save_regularly(engine))
         try:
             return await self._consume(engine, parser, request)
         except Exception as error:
@@ -202,8 +204,11 @@ class Reply:
         except StorageError as error:
             log.warning("generation %s could not be marked as running: %s", self._generation.id, error.code)
 
-    async def _save_regularly(self) -> None:
-        """Save what is new every 0.3 s. A failure is met again at the end, where it is told."""
+    async def _save_regularly(self, engine: Engine) -> None:
+        """Save what is new every 0.3 s, and beside many others every second: all share one writer.
+
+        A failure is met again at the end, where it is told.
+        """
         failing = False
         while True:
             await self._changed.wait()
@@ -218,4 +223,5 @@ class Reply:
                         "generation %s could not be saved so far: %s", self._generation.id, error.code
                     )
                 failing = True
-            await asyncio.sleep(SAVE_SECONDS)
+            together = max(1.0, engine.health().running / FEW_REPLIES)
+            await asyncio.sleep(min(LONGEST_SAVE_SECONDS, SAVE_SECONDS * together))

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
@@ -19,6 +20,9 @@ from playground.settings import Settings
 PROXY_KEEP_ALIVE_SECONDS = 75.0
 """A proxy keeps idle connections for a minute; one that we close meanwhile costs somebody a request."""
 GRACE_SECONDS = 1
+SWITCH_SECONDS = 0.0005
+"""The model's thread, the event loop and the storage's take turns in one interpreter; with Python's 5 ms each
+return of a small torch operation could wait that long. The page's streams gain a quarter, others nothing."""
 
 
 class PortUnavailable(Exception):
@@ -103,6 +107,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer, then say so."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._sweeping = asyncio.create_task(self._guard.sweep_regularly())
         await super().startup(sockets=sockets)
