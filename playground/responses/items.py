@@ -14,7 +14,7 @@ from typing import Any
 from inference.message_rules import FUNCTIONS, is_function_name
 from inference.types import Channel, Message, Role
 from playground.api.openai.errors import invalid
-from playground.api.openai.notes import Notes
+from playground.api.openai.notes import OF_TEXTS, Notes
 from playground.completions.replays import Replay
 from playground.errors import PlaygroundError
 from playground.responses.known import COMMENTARY, Known, call_message, messages_of
@@ -25,6 +25,13 @@ Json = dict[str, Any]
 TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 OTHER_PARTS = frozenset({"input_image", "input_file", "input_audio", "image_url"})
 MADE_HERE = frozenset({"reasoning", "function_call"})
+FIELDS = {
+    "message": {"type", "id", "status", "role", "content", "phase"},
+    "reasoning": {"type", "id", "status", "summary", "content"},
+    "function_call": {"type", "id", "status", "call_id", "name", "arguments"},
+    "function_call_output": {"type", "id", "status", "call_id", "output"},
+}
+"""What is read of each type of item, or is known to say nothing to the model."""
 IGNORED_ITEM = "Items of this type are not known here; this one was left out of the prompt."
 
 
@@ -75,6 +82,8 @@ class Reader:
         for place, item in enumerate(items):
             param = f"input[{place}]"
             kind = _kind(item)
+            if kind in FIELDS:
+                self._notes.unread(item, FIELDS[kind], param)
             if kind in MADE_HERE or (kind == "message" and item.get("role") == "assistant"):
                 reply.append((item, param))
                 continue
@@ -91,9 +100,10 @@ class Reader:
         elif kind != "message":
             self._notes.add(f"{param}.type", IGNORED_ITEM)
         elif item.get("role") in ("system", "developer"):
-            self.instructions.append(text_of(item.get("content"), f"{param}.content"))
+            self.instructions.append(text_of(item.get("content"), f"{param}.content", self._notes))
         elif item.get("role") == "user":
-            self.messages.append(Message(Role.USER, text_of(item.get("content"), f"{param}.content")))
+            text = text_of(item.get("content"), f"{param}.content", self._notes)
+            self.messages.append(Message(Role.USER, text))
         else:
             raise invalid(f"{param}.role must be user, assistant, system or developer.", f"{param}.role")
 
@@ -139,7 +149,7 @@ class Reader:
 
     def _reasoning(self, item: Json, param: str) -> list[Message]:
         content = item.get("content")
-        text = text_of(content, f"{param}.content") if content else ""
+        text = text_of(content, f"{param}.content", self._notes) if content else ""
         known = self._known.message(item.get("id"))
         if known is not None and known.channel is Channel.ANALYSIS and text in ("", known.content):
             return [known]
@@ -150,7 +160,7 @@ class Reader:
 
     def _answer(self, item: Json, param: str, before_call: bool) -> Message:
         """A message for the user: the answer, or what was said before a call."""
-        text = text_of(item.get("content"), f"{param}.content")
+        text = text_of(item.get("content"), f"{param}.content", self._notes)
         known = self._known.message(item.get("id"))
         if known is not None and known.recipient is None and known.content == text:
             return known
@@ -175,8 +185,8 @@ class Reader:
         return message, replay
 
 
-def text_of(content: object, param: str) -> str:
-    """The text of a content, which is one or is a list of parts.
+def text_of(content: object, param: str, notes: Notes) -> str:
+    """The text of a content, which is one or is a list of parts; ``notes`` get what of these is not read.
 
     Raises:
         PlaygroundError: (400) it holds something else; this model reads only text.
@@ -185,14 +195,15 @@ def text_of(content: object, param: str) -> str:
         return content
     if not isinstance(content, list):
         raise invalid(f"{param} must be a text, or a list of parts.", param)
-    return "\n".join(_part_text(part, f"{param}[{place}]") for place, part in enumerate(content))
+    return "\n".join(_part_text(part, f"{param}[{place}]", notes) for place, part in enumerate(content))
 
 
-def _part_text(part: object, param: str) -> str:
+def _part_text(part: object, param: str, notes: Notes) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, Mapping):
         kind = str(part.get("type", "input_text"))
+        notes.unread(part, {"type", "text", "refusal", *OF_TEXTS}, param)
         if kind == "refusal" and isinstance(part.get("refusal"), str):
             return str(part["refusal"])
         if kind in TEXT_PARTS and isinstance(part.get("text"), str):
@@ -211,7 +222,7 @@ def _result_text(parts: Sequence[object], param: str, notes: Notes) -> str:
             notes.add(f"{param}.output[{place}]", "This model reads only text; it is told that this is here.")
             texts.append(json.dumps({"omitted": kind}))
         else:
-            texts.append(_part_text(part, f"{param}.output[{place}]"))
+            texts.append(_part_text(part, f"{param}.output[{place}]", notes))
     return "\n".join(texts)
 
 

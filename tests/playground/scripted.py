@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableSequence
 from dataclasses import dataclass, field
 
 from inference.errors import EngineUnavailable, PromptTooLong, QueueFull
@@ -68,7 +68,7 @@ class ScriptedEngine:
         self.ready = True
         self.demonstration = True
         self.alive = True
-        self.requests: list[GenerationRequest] = []
+        self.requests: MutableSequence[GenerationRequest] = []
         self.closed = False
         self.metrics: EngineMetrics | None = None
         self.machine: MachineInfo | None = None

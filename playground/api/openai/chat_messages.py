@@ -8,7 +8,7 @@ from typing import Any
 from inference.message_rules import FUNCTIONS, is_function_name
 from inference.types import Channel, Message, Role
 from playground.api.openai.errors import invalid, unsupported
-from playground.api.openai.notes import Notes
+from playground.api.openai.notes import OF_TEXTS, Notes
 from playground.completions.replays import Replay, Replays
 
 Json = Mapping[str, Any]
@@ -47,8 +47,9 @@ class History:
             if role in INSTRUCTING:
                 self._instruct(message, where)
             elif role == "user":
-                self.messages.append(Message(Role.USER, text_of(message.get("content"), f"{where}.content")))
-                self._unused(message, where, {"role", "content"})
+                text = text_of(message.get("content"), f"{where}.content", self._notes)
+                self.messages.append(Message(Role.USER, text))
+                self._notes.unread(message, {"role", "content"}, where)
             elif role == "assistant":
                 self._assistant(message, where)
             elif role == "tool":
@@ -63,20 +64,20 @@ class History:
     def _instruct(self, message: Json, where: str) -> None:
         if self.messages:
             self._notes.add(where, "Instructions stand before the conversation, wherever they were given.")
-        self._instructions.append(text_of(message.get("content"), f"{where}.content"))
-        self._unused(message, where, {"role", "content"})
+        self._instructions.append(text_of(message.get("content"), f"{where}.content", self._notes))
+        self._notes.unread(message, {"role", "content"}, where)
 
     def _assistant(self, message: Json, where: str) -> None:
         if message.get("function_call") is not None:
             raise unsupported(f"{where}.function_call", "give calls as tool_calls.")
         if message.get("audio") is not None:
             raise unsupported(f"{where}.audio", "the model reads text only.")
-        content = text_of(message.get("content"), f"{where}.content", optional=True)
+        content = text_of(message.get("content"), f"{where}.content", self._notes, optional=True)
         content = content or _text(message, "refusal", where)
         reasoning = _text(message, "reasoning", where) or _text(message, "reasoning_content", where)
         calls = self._calls(message.get("tool_calls"), f"{where}.tool_calls")
         known = {"role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls"}
-        self._unused(message, where, known | {"annotations"})
+        self._notes.unread(message, known | {"annotations"}, where)
         replay = self._replay(calls, content)
         if replay is not None:
             self.messages += replay.messages
@@ -111,6 +112,8 @@ class History:
             if not isinstance(arguments, str):
                 raise invalid(f"{place}.function.arguments must be a text.", f"{place}.function.arguments")
             calls.append((call_id, name, arguments))
+            self._notes.unread(call, {"id", "type", "index", "function"}, place)
+            self._notes.unread(function, {"name", "arguments"}, f"{place}.function")
             self._names[call_id] = name
         return calls
 
@@ -133,18 +136,13 @@ class History:
             raise invalid(
                 f"{where}.tool_call_id must be the id of a call in a message before.", f"{where}.tool_call_id"
             )
-        content = text_of(message.get("content"), f"{where}.content")
+        content = text_of(message.get("content"), f"{where}.content", self._notes)
         self.messages.append(Message(Role.TOOL, content, name=FUNCTIONS + name))
-        self._unused(message, where, {"role", "content", "tool_call_id", "name"})
-
-    def _unused(self, message: Json, where: str, known: set[str]) -> None:
-        for name in message:
-            if name not in known and message[name] is not None:
-                self._notes.add(f"{where}.{name}", "This was ignored.")
+        self._notes.unread(message, {"role", "content", "tool_call_id", "name"}, where)
 
 
-def text_of(content: object, where: str, *, optional: bool = False) -> str:
-    """The text of a content that is a text or a list of parts.
+def text_of(content: object, where: str, notes: Notes, *, optional: bool = False) -> str:
+    """The text of a content that is a text or a list of parts; ``notes`` get what of a part is not read.
 
     Raises:
         PlaygroundError: (400) it is neither, or a part is not text.
@@ -168,6 +166,7 @@ def text_of(content: object, where: str, *, optional: bool = False) -> str:
         if not isinstance(text, str):
             raise invalid(f"{place}.{name} must be a text.", place)
         texts.append(text)
+        notes.unread(part, {"type", name, *OF_TEXTS}, place)
     return "\n".join(texts)
 
 

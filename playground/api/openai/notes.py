@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from inference.types import ReasoningEffort
@@ -12,6 +12,8 @@ Json = dict[str, Any]
 
 NAME_CHARS = 80
 MOST_NOTES = 50
+OF_TEXTS = ("annotations", "logprobs")
+"""What the APIs themselves write beside the text of a part."""
 
 
 class Notes:
@@ -33,6 +35,12 @@ class Notes:
         for name, value in given.items():
             if value is not None:
                 self.add(name, harmless.get(name, "This parameter is not known here and was ignored."))
+
+    def unread(self, given: Mapping[str, object], known: Container[str], where: str) -> None:
+        """A note for each field of the part at ``where`` that is not ``known`` and says something."""
+        for name, value in given.items():
+            if name not in known and value is not None:
+                self.add(f"{where}.{name}", "This was ignored.")
 
     @property
     def items(self) -> list[Json]:

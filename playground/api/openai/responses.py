@@ -16,6 +16,7 @@ from playground.api.dependencies import ResponsesDep
 from playground.api.openai.errors import invalid
 from playground.api.openai.identity import ApiOwner
 from playground.api.openai.leaving import while_here
+from playground.api.openai.notes import Notes
 from playground.api.openai.streaming import EventStream
 from playground.responses.body import ResponseBody
 from playground.responses.job import ResponseJob
@@ -25,6 +26,12 @@ router = APIRouter(prefix="/responses", tags=["responses"])
 
 Json = dict[str, Any]
 MOST_LISTED = 100
+GET = frozenset({"stream", "starting_after"})
+LIST = frozenset({"limit", "order", "after"})
+HARMLESS = {
+    "include": "What a response holds is chosen when it is made; this was ignored.",
+    "include_obfuscation": "Streams are not padded here.",
+}
 
 
 @router.post("", response_model=None)
@@ -52,12 +59,15 @@ async def get_response(
     response_id: str,
     owner: ApiOwner,
     responses: ResponsesDep,
+    request: Request,
     stream: bool = False,
     starting_after: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response | Json:
     """A stored response as it is now. With ``stream`` its events above number ``starting_after``."""
     if not stream:
-        return await responses.get(owner.owner_id, response_id)
+        response = await responses.get(owner.owner_id, response_id)
+        remarks = response["playground"]
+        return {**response, "playground": {**remarks, "notes": [*remarks["notes"], *_notes(request, GET)]}}
     log = await responses.log_of(owner.owner_id, response_id)
     return sse.response(_events(log, -1 if starting_after is None else starting_after))
 
@@ -80,6 +90,7 @@ async def list_input_items(
     response_id: str,
     owner: ApiOwner,
     responses: ResponsesDep,
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
     order: Literal["asc", "desc"] = "desc",
     after: str | None = None,
@@ -101,7 +112,16 @@ async def list_input_items(
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
         "has_more": first + limit < len(items),
+        "playground": {"notes": _notes(request, LIST)},
     }
+
+
+def _notes(request: Request, known: frozenset[str]) -> list[Json]:
+    """Remarks on the parameters of the address that have no effect."""
+    notes = Notes()
+    given = {name.removesuffix("[]"): value for name, value in request.query_params.items()}
+    notes.ignored({name: value for name, value in given.items() if name not in known}, HARMLESS)
+    return notes.items
 
 
 async def _ended(job: ResponseJob) -> None:

@@ -184,6 +184,28 @@ async def test_what_is_not_honoured_is_named(world: World) -> None:
     assert all(len(name) < 100 for name in await notes_of(world, **{"a" * 500: 1}))
 
 
+async def test_what_is_not_read_of_a_message_is_named(world: World) -> None:
+    part = {"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}, "annotations": []}
+    call = {
+        "id": "c1",
+        "type": "function",
+        "index": 0,
+        "extra": 1,
+        "function": {"name": "rain", "arguments": "{}"},
+    }
+    messages = [
+        {"role": "user", "content": [part], "mood": "good", "name": None},
+        {"role": "assistant", "tool_calls": [{**call, "function": {"name": "rain", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1", "content": [part]},
+    ]
+    assert set(await notes_of(world, messages=messages)) == {
+        "messages[0].mood",
+        "messages[0].content[0].cache_control",
+        "messages[1].tool_calls[0].extra",
+        "messages[2].content[0].cache_control",
+    }
+
+
 async def test_texts_may_have_the_names_of_the_other_api(world: World) -> None:
     parts = [{"type": "input_text", "text": "One"}, {"type": "text", "text": "two"}]
     answer = {"role": "assistant", "content": [{"type": "output_text", "text": "Three"}]}
