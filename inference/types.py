@@ -179,9 +179,14 @@ class MessageRule:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What a reply may look like: every message follows one of the rules."""
+    """What a reply may look like: every message follows one of the rules.
+
+    ``begun``: so many ids at the end of the prompt are the reply's beginning. One that follows no rule, made
+    when there were others, is gone on with freely.
+    """
 
     rules: tuple[MessageRule, ...]
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,8 @@ class Preparation:
         length = len(old.prompt.ids) + len(old.primed_ids)
         sampling = self._sampling(chosen, model, length)
         self._engine.check(length, sampling)
-        # Begun in the middle, a reply cannot be held to a form; whether it has it is seen at the end.
+        declared = self._prompt((), chosen)
+        constraint = self._codec.constraint(declared, ToolChoice())
         prepared = PreparedTurn(
             request,
             None,
@@ -190,8 +191,9 @@ class Preparation:
             old.primed_ids,
             old.reasoning_seconds,
             settings=own,
+            constraint=constraint and replace(constraint, begun=len(old.primed_ids)),
         )
-        return self._declaring(prepared, self._prompt((), chosen), chosen)
+        return self._declaring(prepared, declared, chosen)
 
     def _prompt(self, messages: Sequence[Message], chosen: Effective) -> Prompt:
         """What the model is to read. A function of the person's own hides the operator's of the same name."""

@@ -82,7 +82,7 @@ class EngineCore:
         self._sequences: dict[str, Sequence] = {}
         self._flights: deque[list[Flight]] = deque()
         self._guides = GuideMaker(model.limits.vocab_size)
-        self._guided: dict[Sequence, Future[Guide]] = {}  # these wait for their guides
+        self._guided: dict[Sequence, Future[Guide | None]] = {}  # these wait for their guides
 
     @property
     def running(self) -> int:
@@ -115,7 +115,7 @@ class EngineCore:
         if request.constraint is None:
             self.scheduler.add(sequence)
         else:
-            self._guided[sequence] = self._guides.make(request.constraint)
+            self._guided[sequence] = self._guides.make(request.constraint, request.prompt_ids)
 
     def cancel(self, request_id: str) -> bool:
         """End the request now, wherever it stands; False when it is not here."""
@@ -288,7 +288,7 @@ class EngineCore:
             self._finish(sequence, FinishReason.LENGTH)
         elif sequence.guide is not None:
             try:
-                sequence.guide.follow(sequence.tokens, sequence.prompt_length)
+                sequence.guide.follow(sequence.tokens)
             except Exception as error:
                 self._fail(sequence, error)
 

@@ -87,22 +87,23 @@ def _tree(rules: Sequence[MessageRule], *, later: bool) -> _Node:
 class Guide:
     """Follows one reply. ``mask`` tells what may come next, ``follow`` learns what came."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, read: int = 0) -> None:
+        """A reply whose first id is the one at place ``read`` of the sequence."""
         self._plan = plan
         self._node: _Node | None = plan.first
         self._rule: MessageRule | None = None
         self._matcher: LLMatcher | None = None
         self._between: tuple[int, ...] = ()
-        self._read = 0
+        self._read = read
 
-    def follow(self, tokens: Sequence[int], begin: int) -> None:
-        """Learn the ids of a reply, which stand in ``tokens`` from ``begin`` on; those known are passed over.
+    def follow(self, tokens: Sequence[int]) -> None:
+        """Learn what is new in ``tokens``, the whole sequence so far.
 
         Raises:
             Unguided: an id was not allowed, or the matcher came to a limit.
         """
-        for place in range(begin + self._read, len(tokens)):
-            self._step(tokens[place])
+        while self._read < len(tokens):
+            self._step(tokens[self._read])
             self._read += 1
 
     def mask(self) -> Mask | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 
@@ -40,23 +41,31 @@ class GuideMaker:
         self._vocab = vocab
         self._thread: ThreadPoolExecutor | None = None
 
-    def make(self, constraint: Constraint) -> Future[Guide]:
-        """A guide for a new reply. The future raises ``Unguided`` where there is none."""
+    def make(self, constraint: Constraint, prompt: Sequence[int]) -> Future[Guide | None]:
+        """A guide for the reply to this prompt, which has read what the prompt holds of the reply.
+
+        None where that beginning follows no rule. The future raises ``Unguided`` where there can be no guide.
+        """
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "inference-guides")
-        return self._thread.submit(self._make, constraint)
+        return self._thread.submit(self._make, constraint, prompt)
 
-    def _make(self, constraint: Constraint) -> Guide:
+    def _make(self, constraint: Constraint, prompt: Sequence[int]) -> Guide | None:
         if self._vocab < VOCAB_SIZE:
             raise Unguided("this model does not know the markers of harmony")
-        if not all(map(_is_sound, constraint.rules)):
+        if not (all(map(_is_sound, constraint.rules)) and 0 <= constraint.begun <= len(prompt)):
             raise Unguided("a rule makes no sense")
         matchers = {
             number: _matcher(rule.grammar)
             for number, rule in enumerate(constraint.rules)
             if rule.grammar is not None
         }
-        return Guide(Plan(constraint, matchers))
+        guide = Guide(Plan(constraint, matchers), len(prompt) - constraint.begun)
+        try:
+            guide.follow(prompt)
+        except Unguided:
+            return None
+        return guide
 
 
 def _is_sound(rule: MessageRule) -> bool:

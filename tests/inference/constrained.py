@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,8 +74,10 @@ def reasoned(grammar: str) -> Constraint:
     return Constraint((MessageRule(ANALYSIS, end=END), *answer_only(grammar).rules))
 
 
-def guide_for(constraint: Constraint) -> Guide:
-    return GuideMaker(201_088).make(constraint).result()
+def guide_for(constraint: Constraint, prompt: Sequence[int] = ()) -> Guide:
+    guide = GuideMaker(201_088).make(constraint, prompt).result()
+    assert guide is not None
+    return guide
 
 
 def write(guide: Guide, rng: random.Random, most: int = 500) -> list[int]:
@@ -89,7 +92,7 @@ def write(guide: Guide, rng: random.Random, most: int = 500) -> list[int]:
         if mask.rare and rng.random() < 0.3:
             token = int(possible[-1])  # the marker that ends free content
         ids.append(token)
-        guide.follow(ids, 0)
+        guide.follow(ids)
     return ids
 
 

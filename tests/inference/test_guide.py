@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,17 +73,17 @@ def test_whatever_is_picked_the_reply_is_sound_harmony_and_calls_what_it_should(
 def test_free_content_is_all_text_and_one_end_and_another_message_follows() -> None:
     guide = guide_for(reasoned(grammar_for(FLAT)))
     ids = [*ids_of("<|channel|>analysis<|message|>")]
-    guide.follow(ids, 0)
+    guide.follow(ids)
     mask = guide.mask()
     assert mask is not None
     assert mask.rare
     assert allowed(mask) == [*range(FIRST_SPECIAL), END]
     ids += [5, 6, END]
-    guide.follow(ids, 0)
+    guide.follow(ids)
     for forced in (START, ASSISTANT, *ids_of("<|channel|>")):
         assert allowed(guide.mask()) == [forced]
         ids.append(forced)
-        guide.follow(ids, 0)
+        guide.follow(ids)
     assert sorted(allowed(guide.mask())) == sorted([*ids_of("analysis"), *ids_of("final")])
 
 
@@ -98,11 +99,33 @@ def test_a_guide_that_begins_again_from_the_tokens_stands_where_the_other_does()
     ids += ids_of('{"city": "Bern", "people"')
     step_by_step, at_once = guide_for(constraint), guide_for(constraint)
     for count in range(1, len(ids) + 1):
-        step_by_step.follow([7, 7, *ids[:count]], 2)
+        step_by_step.follow(ids[:count])
         step_by_step.mask()
-    at_once.follow(ids, 0)
+    at_once.follow(ids)
     assert allowed(step_by_step.mask()) == allowed(at_once.mask())
     assert {text_of([token])[0] for token in allowed(at_once.mask())} == {" ", "\n", ":"}
+
+
+def test_a_reply_that_was_begun_before_is_gone_on_with_from_there() -> None:
+    begun = (*FINAL, *ids_of('{"city": "Bern", "people"'))
+    whole = guide_for(answer_only(grammar_for(FLAT)))
+    whole.follow(begun)
+    prompt = (7, 7, *begun)
+    constraint = replace(answer_only(grammar_for(FLAT)), begun=len(begun))
+    guide = guide_for(constraint, prompt)
+    assert allowed(guide.mask()) == allowed(whole.mask())
+    guide.follow([*prompt, *ids_of(":")])
+    whole.follow([*begun, *ids_of(":")])
+    assert allowed(guide.mask()) == allowed(whole.mask())
+
+
+@pytest.mark.parametrize(
+    "text", ["<|channel|>final<|message|>It is Bern", "<|channel|>final<|message|>{}<|return|>"]
+)
+def test_a_beginning_that_follows_no_rule_gives_no_guide(text: str) -> None:
+    begun = ids_of(text)
+    constraint = replace(answer_only(grammar_for(FLAT)), begun=len(begun))
+    assert GuideMaker(VOCAB_SIZE).make(constraint, (7, *begun)).result() is None
 
 
 @pytest.mark.parametrize(
@@ -112,21 +135,21 @@ def test_a_guide_that_begins_again_from_the_tokens_stands_where_the_other_does()
 def test_ids_that_are_not_allowed_are_told(wrong: str) -> None:
     guide = guide_for(answer_only(grammar_for(FLAT)))
     with pytest.raises(Unguided):
-        guide.follow(ids_of(wrong), 0)
+        guide.follow(ids_of(wrong))
 
 
 def test_a_rule_without_an_end_leaves_everything_free() -> None:
     guide = guide_for(Constraint((MessageRule(FINAL), MessageRule((8, MESSAGE), once=True))))
     assert allowed(guide.mask()) == [8, FINAL[0]]
-    guide.follow([*FINAL, 1, 2], 0)
+    guide.follow([*FINAL, 1, 2])
     assert guide.mask() is None
-    guide.follow([*FINAL, 1, 2, END, START, ASSISTANT], 0)
+    guide.follow([*FINAL, 1, 2, END, START, ASSISTANT])
     assert allowed(guide.mask()) == [FINAL[0]], "the other rule was for the first message alone"
 
 
 def test_a_model_of_another_vocabulary_gives_no_guide() -> None:
     with pytest.raises(Unguided):
-        GuideMaker(320).make(answer_only(grammar_for(FLAT))).result()
+        GuideMaker(320).make(answer_only(grammar_for(FLAT)), ()).result()
 
 
 @pytest.mark.parametrize(
@@ -142,12 +165,18 @@ def test_a_model_of_another_vocabulary_gives_no_guide() -> None:
 )
 def test_a_rule_that_makes_no_sense_gives_no_guide(rule: MessageRule) -> None:
     with pytest.raises(Unguided):
-        GuideMaker(VOCAB_SIZE).make(Constraint((rule,))).result()
+        GuideMaker(VOCAB_SIZE).make(Constraint((rule,)), ()).result()
+
+
+@pytest.mark.parametrize("begun", [-1, 3])
+def test_a_beginning_that_the_prompt_does_not_hold_gives_no_guide(begun: int) -> None:
+    with pytest.raises(Unguided):
+        GuideMaker(VOCAB_SIZE).make(replace(answer_only(grammar_for(FLAT)), begun=begun), (1, 2)).result()
 
 
 def test_a_reply_that_may_hold_no_further_message_cannot_be_followed() -> None:
     guide = guide_for(Constraint((MessageRule(FINAL, end=END, once=True),)))
-    guide.follow([*FINAL, 1, END, START, ASSISTANT], 0)
+    guide.follow([*FINAL, 1, END, START, ASSISTANT])
     with pytest.raises(Unguided):
         guide.mask()
     with pytest.raises(Unguided):

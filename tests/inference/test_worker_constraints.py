@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_the_demonstration_model_reasons_freely_and_answers_by_the_schema(
         assert all(message.channel is Channel.ANALYSIS for message in before)
         assert last.channel is Channel.FINAL
         assert matches(FLAT, last.content) is None
+
+
+@pytest.mark.parametrize("cut", [1, 5, 12, 40])
+def test_a_reply_that_was_cut_anywhere_goes_on_to_an_answer_by_the_schema(
+    demonstration: LoadedModel, cut: int
+) -> None:
+    run = Run(demonstration)
+    prompt = Prompt([user(QUESTIONS[0])], response_format=ResponseFormat("flat", "", FLAT))
+    ask(run, "whole", prompt, temperature=0)
+    ask(run, "cut", prompt, temperature=0, count=cut)
+    run.finish()
+    written = run.tokens("cut")
+    assert len(written) == cut < len(run.tokens("whole"))
+    codec = HarmonyCodec.load()
+    constraint = codec.constraint(prompt, ToolChoice())
+    assert constraint is not None
+    begun = replace(constraint, begun=cut)
+    ids = [*codec.render(prompt), *written]
+    run.submit("rest", ids, 300, constraint=begun, stop_token_ids=STOP_TOKEN_IDS, temperature=0)
+    run.finish()
+    parser = codec.parser()
+    parser.feed([*written, *run.tokens("rest")])
+    assert run.end("rest").finish_reason is FinishReason.STOP
+    assert matches(FLAT, parser.messages[-1].content) is None
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -220,7 +245,7 @@ class Lost(Guide):
         if self.count > 3:
             raise Unguided("too many items")
 
-    def follow(self, tokens: Any, begin: int) -> None:
+    def follow(self, tokens: Any) -> None:
         pass
 
 

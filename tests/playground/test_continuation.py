@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,19 @@ async def test_a_reply_that_was_cut_goes_on_where_it_ended(tmp_path: Path) -> No
         assert page["totals"]["turns"] == 1
         assert page["totals"]["completion_tokens"] == len(written), "both parts were written"
         assert page["context"]["used"] == len(first.prompt_ids) + len(codec.encode_text("It is 6.")) + 6
+
+
+async def test_a_reply_that_goes_on_is_held_to_its_schema_from_where_it_stands(tmp_path: Path) -> None:
+    schema = {"name": "answer", "description": "", "schema": {"type": "object"}}
+    async with running(tmp_path) as world, world.browser() as browser:
+        turn = await stopped_in_reasoning(world, browser, response_schema=schema)
+        world.engine.script = Script(ids=world.engine.token_ids(world.engine.script)[5:])
+        again = (await browser.post("/api/turns", json=go_on(turn))).json()
+        over = await settled(browser, again["generation"]["id"])
+        assert over["generation"]["schema"] == {"valid": False, "reason": "The answer is not valid JSON."}
+        whole, rest = (each.constraint for each in world.engine.requests)
+        assert whole is not None
+        assert rest == replace(whole, begun=5)
 
 
 async def test_an_answer_can_be_asked_for_at_once(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_the_same_seed_gives_the_same_reply_in_another_slot(model: LoadedModel) 
 
 
 FINE = prompt(2, 4)
+HELD = prompt(5, 4)
 
 
 class Held(Guide):
@@ -158,8 +159,8 @@ class Held(Guide):
     def mask(self) -> Mask | None:
         return Mask(bits_of([40 + self.seen], VOCAB)) if self.seen % 2 == 0 else None
 
-    def follow(self, tokens: Any, begin: int) -> None:
-        assert len(tokens) - begin == self.seen + 1, "every id is known before the next is chosen"
+    def follow(self, tokens: Any) -> None:
+        assert len(tokens) - len(HELD) == self.seen + 1, "every id is known before the next is chosen"
         self.seen += 1
 
 
@@ -172,7 +173,7 @@ def test_a_reply_is_held_to_its_masks_while_another_is_written_at_full_speed(
     events: list[TokenEvent] = []
     core = submitted(model, events, {"free": FINE}, **options)
     params = SamplingParams(logprobs=1, **options)
-    core.submit(GenerationRequest("held", prompt(5, 4), params, constraint=Constraint(())), submitted=0.0)
+    core.submit(GenerationRequest("held", HELD, params, constraint=Constraint(())), submitted=0.0)
     while core._guided:
         core._take_guides()
     while core.busy:
