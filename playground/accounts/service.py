@@ -28,8 +28,8 @@ HINT_CHARS = 4
 class Actor:
     """Whom a request acts for. ``scopes`` is what it may do: all of them but for an API key.
 
-    ``session_id`` is the session of an account in a browser. ``role`` is the account's; a key never
-    administers.
+    ``session_id`` is the session of an account in a browser, ``key_id`` the API key that was sent. ``role``
+    is the account's; a key never administers.
     """
 
     user_id: str
@@ -38,6 +38,7 @@ class Actor:
     session_id: str | None = None
     scopes: frozenset[KeyScope] = frozenset(KeyScope)
     account: Account | None = None
+    key_id: str = ""
 
 
 def utc_now() -> datetime:
@@ -177,7 +178,7 @@ class Accounts:
             if self.settings.sign_in_restricted and now - account.signed_in_at > self.lifetime:
                 sentence = "Sign in to the playground again to use this API key."
                 raise PlaygroundError("sign_in_required", sentence, status=401)
-        return Actor(user_id, "key", scopes=key.scopes, account=account)
+        return Actor(user_id, "key", scopes=key.scopes, account=account, key_id=key.id)
 
     def _check_listed(self, account: Account) -> None:
         if account.banned_at is not None:

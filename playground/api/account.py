@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import Field, StrictStr
+from starlette.concurrency import run_in_threadpool
 
 from playground import leaving, views
 from playground.accounts.actor import AccountsDep, CurrentVisitor, InPerson, VisitDep
@@ -120,9 +121,10 @@ def make_key(body: KeyBody, actor: InPerson, accounts: AccountsDep) -> views.Jso
 
 
 @router.delete("/account/keys/{key_id}", status_code=204)
-def revoke_key(key_id: str, actor: InPerson, accounts: AccountsDep) -> None:
-    """End a key: from now on it opens nothing."""
-    accounts.store.revoke_key(actor.user_id, key_id)
+async def revoke_key(key_id: str, actor: InPerson, accounts: AccountsDep, responses: ResponsesDep) -> None:
+    """End a key: from now on it opens nothing, and what is being written for it stops."""
+    await run_in_threadpool(accounts.store.revoke_key, actor.user_id, key_id)
+    await responses.stop_key(key_id)
 
 
 @router.delete("/account", status_code=204)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -167,9 +167,9 @@ class CompletionService:
         if not self._open:
             self._idle.set()
 
-    async def stop_owner(self, owner_id: str) -> None:
-        """End every reply that is being written for somebody."""
-        for completion in {each for each in self._open.values() if each.owner_id == owner_id}:
+    async def stop(self, matches: Callable[[Completion], bool]) -> None:
+        """End every reply that is being written for those that ``matches`` picks."""
+        for completion in {each for each in self._open.values() if matches(each)}:
             await completion.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:

@@ -23,12 +23,14 @@ NEXT_LOOK_SECONDS = 5
 class Allowance:
     """Replies at once and tokens a day; 0 is any number.
 
-    ``line`` tells apart those who share one identity: each has its places for itself.
+    ``line`` tells apart those who share one identity: each has its places for itself. ``key`` is the id of
+    the API key that asks, if one does.
     """
 
     replies: int = 0
     tokens: int = 0
     line: str = ""
+    key: str = ""
 
     def place_of(self, owner_id: str) -> str:
         """Under what name the places of this owner are counted, and turns on the model are shared."""

@@ -64,7 +64,7 @@ class ResponseJob:
         self._store = store
         self._codec = codec
         self.owner = owner
-        self._completion = completion
+        self.completion = completion
         self._run = completion.runs[0]
         self.encoder = encoder
         self.stored = stored
@@ -83,13 +83,13 @@ class ResponseJob:
     async def cancel(self) -> None:
         """End the response early; ``done`` is set soon after."""
         self.cancel_requested = True
-        await self._completion.cancel()
+        await self.completion.cancel()
 
     async def work(self) -> None:
         """Follow the reply to its end. Never raises for what happens on the way."""
         outcome = BROKEN
         try:
-            async with aclosing(self._completion.follow(self._run)) as events:
+            async with aclosing(self.completion.follow(self._run)) as events:
                 async for event in events:
                     if isinstance(event, Outcome):
                         outcome = event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -169,8 +170,16 @@ class ResponseService:
 
     async def stop_owner(self, owner_id: str) -> None:
         """End all that is being written for somebody's programs, and wait for the responses."""
-        await self._completions.stop_owner(owner_id)
-        for job in [each for each in self._jobs.values() if each.owner.id == owner_id]:
+        await self._completions.stop(lambda each: each.owner_id == owner_id)
+        await self._end(lambda job: job.owner.id == owner_id)
+
+    async def stop_key(self, key_id: str) -> None:
+        """End all that is being written for the programs with this key, and wait for the responses."""
+        await self._completions.stop(lambda each: each.allowance.key == key_id)
+        await self._end(lambda job: job.completion.allowance.key == key_id)
+
+    async def _end(self, matches: Callable[[ResponseJob], bool]) -> None:
+        for job in [each for each in self._jobs.values() if matches(each)]:
             await job.cancel()
             await job.done.wait()
 

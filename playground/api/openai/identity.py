@@ -58,7 +58,7 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
         sentence = "This API key may not be used to ask the model."
         raise PlaygroundError("missing_scope", sentence, status=403)
     guest = actor.account is None and settings.sign_in_available
-    return Caller(actor.user_id, allowance_for(settings, guest=guest))
+    return Caller(actor.user_id, replace(allowance_for(settings, guest=guest), key=actor.key_id))
 
 
 def _known(accounts: Accounts, visit: Visit) -> Actor | None:

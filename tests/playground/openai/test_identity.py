@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from storage.account_records import Usage
 from tests.attacks.world import Cast, cookie_name, make_app, rows, with_cookie
 from tests.playground.openai.chats import body_of, until
 from tests.playground.openai.conftest import client_of
+from tests.playground.scripted import Script
 from tests.playground.world import World, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -104,6 +106,28 @@ async def test_keys_that_open_nothing(cast: Cast) -> None:
             with pytest.raises(openai.AuthenticationError):
                 await client.chat.completions.create(**body_of())
     assert len(cast.world.engine.requests) == asked
+
+
+async def test_what_is_being_written_for_a_key_ends_when_it_is_revoked(cast: Cast) -> None:
+    made = (await cast.owner.post("/api/account/keys", json={"name": "x", "scopes": ["inference"]})).json()
+    cast.world.engine.script = Script(hold=asyncio.Event(), hold_at=2)
+    try:
+        async with (
+            client_of(cast.world.url, made["secret"]) as lost,
+            client_of(cast.world.url, cast.secret) as kept,
+        ):
+            streams = [await each.chat.completions.create(**body_of(), stream=True) for each in (lost, kept)]
+            response = await lost.responses.create(model="default", input="x", background=True)
+            await until(lambda: cast.world.engine.health().running == 3)
+            assert (await cast.owner.delete(f"/api/account/keys/{made['key']['id']}")).status_code == 204
+            assert cast.world.engine.health().running == 1, "the other key's reply goes on"
+            with pytest.raises(openai.APIError, match="ended this reply"):
+                assert [chunk async for chunk in streams[0]]
+            found = await kept.responses.retrieve(response.id)
+            assert found.status == "cancelled"
+            await streams[1].close()
+    finally:
+        cast.world.engine.script = Script()
 
 
 async def test_other_sites_pages_are_refused(cast: Cast) -> None:
