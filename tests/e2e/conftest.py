@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.browser import Profiles, Watch, chromium_running
-from tests.e2e.served_app import ServedApp
+from tests.e2e.served_app import ServedApp, app_running
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
@@ -29,13 +29,8 @@ def profiles() -> Iterator[Profiles]:
 @pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApp]:
     """The application with its model ready; tests share it, each as other people."""
-    served = ServedApp(tmp_path_factory.mktemp("app"))
-    try:
-        served.start()
-        yield served
-        served.stop()
-    finally:
-        served.kill()
+    with app_running(tmp_path_factory.mktemp("app")) as app:
+        yield app
 
 
 @pytest.fixture

@@ -87,6 +87,18 @@ def ask_by_http(person: httpx.Client, text: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def app_running(folder: Path) -> Iterator[ServedApp]:
+    """The application with its data in ``folder``, until the block ends; then it ends in order."""
+    app = ServedApp(folder)
+    try:
+        app.start()
+        yield app
+        app.stop()
+    finally:
+        app.kill()
+
+
+@contextlib.contextmanager
 def company(app: ServedApp, people: int = 2) -> Iterator[None]:
     """Others who ask one long question after the other, so that every reply takes its time.
 

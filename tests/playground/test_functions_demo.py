@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.served_app import ServedApp
+from tests.e2e.served_app import ServedApp, app_running
 from tests.playground.calling import functions_file
 
 ITEM = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]}
@@ -48,15 +48,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApp]:
     scales = ThreadingHTTPServer(("127.0.0.1", 0), Scales)
     threading.Thread(target=scales.serve_forever, daemon=True).start()
     file = functions_file(folder, [{**WEIGHT, "url": f"http://127.0.0.1:{scales.server_port}/weigh"}])
-    served = ServedApp(folder)
     try:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("FUNCTIONS_FILE", str(file))
-            served.start()
-        yield served
-        served.stop()
+            with app_running(folder) as app:
+                yield app
     finally:
-        served.kill()
         scales.shutdown()
         scales.server_close()
 

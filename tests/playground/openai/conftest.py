@@ -8,7 +8,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from tests.e2e.served_app import ServedApp
+from tests.e2e.served_app import ServedApp, app_running
 from tests.playground.world import TIMEOUT, World, running
 
 NO_KEY = "none"
@@ -37,13 +37,8 @@ async def client(world: World) -> AsyncIterator[openai.AsyncOpenAI]:
 @pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApp]:
     """The application as a process of its own, with the demonstration model ready."""
-    served = ServedApp(tmp_path_factory.mktemp("served"))
-    try:
-        served.start()
-        yield served
-        served.stop()
-    finally:
-        served.kill()
+    with app_running(tmp_path_factory.mktemp("served")) as app:
+        yield app
 
 
 @pytest.fixture(scope="package")
