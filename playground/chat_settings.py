@@ -55,7 +55,7 @@ def effective(request: ChatSettings, conversation: ChatSettings, preferences: Pr
         when_full=chosen.when_full or WhenFull.ASK,
         functions=chosen.functions or (),
         operator_functions=chosen.operator_functions or (),
-        response_format=chosen.response_schema,
+        response_format=None if chosen.response_schema == "text" else chosen.response_schema,
     )
 
 

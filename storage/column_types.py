@@ -120,7 +120,7 @@ def unpack_settings(text: str) -> ChatSettings:
         fields["functions"] = tuple(ToolSpec(**each) for each in fields["functions"])
     if "operator_functions" in fields:
         fields["operator_functions"] = tuple(fields["operator_functions"])
-    if "response_schema" in fields:
+    if isinstance(fields.get("response_schema"), dict):
         fields["response_schema"] = ResponseFormat(**fields["response_schema"])
     return ChatSettings(**fields)
 

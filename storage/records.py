@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from inference.types import (
     Channel,
@@ -85,7 +86,7 @@ class ChatSettings:
     """How replies are made; None is "not set at this level".
 
     ``functions`` are the person's own, ``operator_functions`` names of those that the server's operator
-    declared. ``response_schema`` is what answers look like.
+    declared. ``response_schema`` is what answers look like; "text" is none, whatever another level says.
     """
 
     instructions: str | None = None
@@ -99,7 +100,7 @@ class ChatSettings:
     when_full: WhenFull | None = None
     functions: tuple[ToolSpec, ...] | None = None
     operator_functions: tuple[str, ...] | None = None
-    response_schema: ResponseFormat | None = None
+    response_schema: ResponseFormat | Literal["text"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

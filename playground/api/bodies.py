@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -75,7 +75,7 @@ class SettingsFields(Body):
     when_full: WhenFull | None = None
     functions: list[FunctionItem] | None = None
     operator_functions: list[StrictStr] | None = None
-    response_schema: ResponseSchemaItem | None = None
+    response_schema: ResponseSchemaItem | Literal["text"] | None = None
 
     def declared(self) -> dict[str, Any]:
         """What is given of functions and of the answer's schema, as ``ChatSettings`` holds it.
@@ -88,8 +88,10 @@ class SettingsFields(Body):
             given["functions"] = checked_functions(self.functions)
         if self.operator_functions is not None:
             given["operator_functions"] = checked_names(self.operator_functions)
-        if self.response_schema is not None:
+        if isinstance(self.response_schema, ResponseSchemaItem):
             given["response_schema"] = checked_format(self.response_schema)
+        elif self.response_schema is not None:
+            given["response_schema"] = self.response_schema
         return given
 
 
@@ -147,7 +149,7 @@ class TurnBody(Body):
     max_tokens: MaxTokens | None = None
     functions: list[FunctionItem] | None = None
     operator_functions: list[StrictStr] | None = None
-    response_schema: ResponseSchemaItem | None = None
+    response_schema: ResponseSchemaItem | Literal["text"] | None = None
     results: Annotated[list[ResultBody], Field(min_length=1, max_length=MOST_RESULTS)] | None = None
     settings: SettingsBody | None = None
     client_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None

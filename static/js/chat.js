@@ -7,7 +7,7 @@ import { BUSY, Rounds } from "./rounds.js";
 import * as router from "./router.js";
 import { follow } from "./stream.js";
 import { totalsOf, turnsOf } from "./turns.js";
-import { effective } from "./values.js";
+import { answerSchema, effective } from "./values.js";
 
 const WAITING = "Waiting for the reply above";
 /** A question that is not taken within this time says what it waits for. */
@@ -54,7 +54,7 @@ export class Chat {
       version: (turn, of, which) => this.version(turn, of, which),
       offer: (turn, offer, fields) => this.rescue.take(turn, offer, fields),
       results: (turn, results) => this.rounds.send(turn, results),
-      expectsJson: () => Boolean(effective(this.store.get(), "response_schema")),
+      expectsJson: () => Boolean(answerSchema(this.store.get())),
       raw: (generation) => showRaw(generation),
       changeModel: this.changeModel,
       toast: this.toast,

@@ -3,7 +3,7 @@
 import { byId, el, icon } from "./dom.js";
 import { openSettings } from "./settings.js";
 import { offered } from "./settings_operator.js";
-import { effective, functionCount, functionNames } from "./values.js";
+import { answerSchema, effective, functionCount, functionNames } from "./values.js";
 
 /** @param {import("./state.js").Store<any>} store */
 export function bindChips(store) {
@@ -27,7 +27,7 @@ export function bindChips(store) {
     functions.words.textContent = words;
     functions.button.setAttribute("aria-label", `${words} on: ${names.join(", ")}. Settings`);
     functions.button.title = names.join(", ");
-    schema.button.hidden = !effective(state, "response_schema");
+    schema.button.hidden = !answerSchema(state);
     box.hidden = functions.button.hidden && schema.button.hidden;
     if (wanted.length && !known && state.ready) learn();
   };

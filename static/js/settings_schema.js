@@ -4,6 +4,7 @@ import { el } from "./dom.js";
 import { written } from "./json.js";
 import { JsonBox } from "./json_box.js";
 import { Unusable } from "./settings_fields.js";
+import { AS_TEXT } from "./values.js";
 
 const DRAFT = "pg-draft:schema:";
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
@@ -36,14 +37,22 @@ export const schemaBox = ({ testid, key }) => (change) => {
       change();
     },
   });
+  const plain = /** @type {HTMLInputElement} */ (el("input", { type: "checkbox", testid: `${testid}-plain` }));
+  const choice = el("label", { class: "pg-check" }, plain, el("span", { text: "Answer as text here" }));
+  const fields = el("div", { class: "pg-schema-own" }, box.input, box.problem, box.tools, name);
   let description = "";
   let begun = false;
   name.addEventListener("input", change);
+  plain.addEventListener("change", () => {
+    fields.hidden = plain.checked;
+    change();
+  });
   return {
-    node: el("div", { class: "pg-schema-field", role: "group", "aria-label": "Answer as JSON" }, box.input, box.problem, box.tools, name),
+    node: el("div", { class: "pg-schema-field", role: "group", "aria-label": "Answer as JSON" }, fields, choice),
     label: null,
     quick: false,
     get: () => {
+      if (plain.checked) return AS_TEXT;
       let schema;
       try {
         schema = box.get();
@@ -57,7 +66,11 @@ export const schemaBox = ({ testid, key }) => (change) => {
       if (called && !NAME.test(called)) throw new Unusable("A name has letters, digits, _ and -, and no spaces.");
       return { name: called || "answer", description, schema };
     },
-    set: (value, inherited) => {
+    set: (wanted, above) => {
+      const [value, inherited] = [wanted, above].map((each) => (each === AS_TEXT ? null : each));
+      plain.checked = wanted === AS_TEXT;
+      choice.hidden = !inherited && !plain.checked;
+      fields.hidden = plain.checked;
       const typed = begun ? "" : recalled(draft);
       begun = true;
       description = value?.description ?? "";

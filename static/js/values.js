@@ -54,6 +54,15 @@ export function inherited(state, field) {
 /** @param {any} state @param {Field} field @returns {any} */
 export const effective = (state, field) => resolve(state, field).value;
 
+/** Answers are text, even where another level has a schema. */
+export const AS_TEXT = "text";
+
+/** @param {any} state @returns {any} the schema that answers are kept to, or null */
+export function answerSchema(state) {
+  const wanted = effective(state, "response_schema");
+  return wanted === AS_TEXT ? null : wanted;
+}
+
 /**
  * The change that gives a conversation the recommended values, whatever the user's defaults are.
  * @param {any} state
@@ -91,7 +100,7 @@ export function summary(settings) {
     isSet(settings.show_reasoning) && (settings.show_reasoning ? "reasoning shown" : "reasoning hidden"),
     settings.when_full === "drop_oldest" && "oldest turns left out when full",
     functionNames(settings).length > 0 && functionCount(functionNames(settings).length),
-    settings.response_schema && "answers as JSON",
+    settings.response_schema && (settings.response_schema === AS_TEXT ? "answers as text" : "answers as JSON"),
   ];
   return words.filter(Boolean).join(" · ") || "Nothing set";
 }

@@ -43,6 +43,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (schema(NUMBER, name="my answer"), "response_schema", "1 to 64 letters"),
     (schema("object"), "response_schema", "not valid"),
     (schema({"enum": []}), "response_schema", "cannot be kept"),
+    ({"response_schema": "json"}, "response_schema", "not valid"),
 ]
 
 
@@ -80,6 +81,26 @@ async def test_declarations_are_kept_at_every_level_and_the_nearest_counts(tmp_p
         again = await ask(browser, "x", conversation_id=turn["conversation"]["id"])
         await settled(browser, again["generation"]["id"])
         assert "get_price" in world.engine.codec.decode(world.engine.requests[1].prompt_ids)
+
+
+async def test_a_conversation_answers_as_text_whatever_its_persons_defaults_say(tmp_path: Path) -> None:
+    async with running(tmp_path) as world, world.browser() as browser:
+        await browser.patch("/api/preferences", json={"settings": schema(NUMBER)})
+        turn = await ask(browser, settings={"response_schema": "text"})
+        over = await settled(browser, turn["generation"]["id"])
+        assert over["generation"]["schema"] is None
+        assert world.engine.requests[0].constraint is None
+        assert "# Response Formats" not in world.engine.codec.decode(world.engine.requests[0].prompt_ids)
+        address = f"/api/conversations/{turn['conversation']['id']}"
+        file = (await browser.get(f"{address}/export", params={"format": "json"})).content
+        taken = (await browser.post("/api/import", content=file)).json()["conversations"][0]["id"]
+        copy = (await browser.get(f"/api/conversations/{taken}")).json()["conversation"]
+        assert copy["settings"]["response_schema"] == "text"
+        await browser.patch(address, json={"settings": {"response_schema": None}})
+        again = await ask(browser, "And now?", conversation_id=turn["conversation"]["id"])
+        over = await settled(browser, again["generation"]["id"])
+        assert over["generation"]["schema"] == {"valid": False, "reason": "The answer is not valid JSON."}
+        assert world.engine.requests[1].constraint is not None
 
 
 async def test_an_answer_is_held_to_its_schema_and_checked(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.playground.scripted import Script
-from tests.playground.ui.calling import play
+from tests.playground.ui.calling import play, prefer
 from tests.playground.ui.served import Served
 from tests.playground.ui.test_axe import audit
 from tests.playground.ui.test_conversation import ask
@@ -101,3 +103,31 @@ def test_an_answer_that_was_asked_for_as_json_is_a_tree(served: Served, page: Pa
     page.get_by_test_id("set-schema-clear").click()
     page.get_by_test_id("dialog-close").click()
     expect(page.get_by_test_id("chip-schema")).to_be_hidden()
+
+
+def test_a_conversation_can_answer_as_text_where_the_defaults_ask_for_json(
+    served: Served, page: Page
+) -> None:
+    prefer(page, response_schema={"name": "number", "description": "", "schema": json.loads(SCHEMA)})
+    chip, box, plain = (
+        page.get_by_test_id(name) for name in ("chip-schema", "set-schema", "set-schema-plain")
+    )
+    chip.click()
+    expect(box).to_be_visible()
+    plain.check()
+    expect(box).to_be_hidden()
+    assert audit(page) == []
+    page.get_by_test_id("dialog-close").click()
+    expect(chip).to_be_hidden()
+    play(served, Script([("final", "no **JSON**")]))
+    ask(page)
+    expect(page.get_by_test_id("answer").locator("strong")).to_have_text("JSON")
+    page.reload()
+    expect(page.get_by_test_id("answer")).to_be_visible()
+    page.get_by_test_id("settings-top").click()
+    expect(plain).to_be_checked()
+    page.get_by_test_id("reset-response_schema").click()
+    expect(box).to_be_visible()
+    expect(plain).not_to_be_checked()
+    page.get_by_test_id("dialog-close").click()
+    expect(chip).to_be_visible()
