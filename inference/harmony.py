@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from itertools import chain
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 import openai_harmony as library  # type: ignore[import-untyped]
 
@@ -28,6 +29,10 @@ from inference.reply_rules import constraint_for
 from inference.types import Constraint, Message, Prompt, ReasoningEffort, RenderedPrompt, Role, ToolChoice
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
 
 
@@ -40,7 +45,11 @@ class _Turn:
 
 
 class HarmonyCodec:
-    """Renders prompts and reads replies. One instance serves all threads; get it by ``load``."""
+    """Renders prompts and reads replies. One instance serves all threads; get it by ``load``.
+
+    The library keeps 0.8 MB for each thread that ever wrote ids, a quarter of a GB in all: a server's threads
+    come and go, so it is only asked in a few that stay.
+    """
 
     vocab_size: ClassVar[int] = VOCAB_SIZE
     STOP_TOKEN_IDS: ClassVar[tuple[int, ...]] = STOP_TOKEN_IDS
@@ -50,6 +59,7 @@ class HarmonyCodec:
 
     def __init__(self, encoding: library.HarmonyEncoding) -> None:
         self._encoding = encoding
+        self._threads = ThreadPoolExecutor(THREADS, "harmony")
 
     @classmethod
     def load(cls) -> HarmonyCodec:
@@ -76,6 +86,13 @@ class HarmonyCodec:
 
         A turn is a user's message with what follows it; the last one always stays, and so may be longer.
         """
+        return self._run(self._render_within, prompt, limit)
+
+    def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it in a thread that stays. Never call it from ``work``."""
+        return self._threads.submit(work, *args, **kwargs).result()
+
+    def _render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
         messages = message_rules.checked_messages(prompt.messages)
         tools = message_rules.checked_tools(prompt)
         try:
@@ -115,7 +132,7 @@ class HarmonyCodec:
     def _render_text(self, empty: library.Message, content: str) -> list[int]:
         """A message whose header and end the library renders, around text that may be very long."""
         *header, end = self._render_message(empty)
-        return [*header, *self.encode_text(content), end]
+        return [*header, *self._encode_long(content), end]
 
     def _render_developer(self, prompt: Prompt, tools: Sequence[message_rules.CheckedTool]) -> list[int]:
         """Nothing at all when there are neither instructions nor functions nor a format of the answer."""
@@ -138,11 +155,11 @@ class HarmonyCodec:
 
     def constraint(self, prompt: Prompt, choice: ToolChoice) -> Constraint | None:
         """What the reply to a prompt may look like; see ``reply_rules``."""
-        return constraint_for(prompt, choice, self._encode)
+        return self._run(constraint_for, prompt, choice, self._encode)
 
     def beginning_of(self, written: Sequence[int], *, answer_now: bool) -> tuple[int, ...] | None:
         """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""
-        return beginning_of(written, answer_now, self.parser, self._encode)
+        return self._run(beginning_of, written, answer_now, self.parser, self._encode)
 
     def encode_text(self, text: str) -> list[int]:
         """Ordinary text as ids; text that looks like a special token stays text.
@@ -150,6 +167,9 @@ class HarmonyCodec:
         Raises:
             HarmonyFormatError: the text is not valid Unicode.
         """
+        return self._run(self._encode_long, text)
+
+    def _encode_long(self, text: str) -> list[int]:
         message_rules.check_text(text, "The text")
         return encode_long(text, self._encode, self._token_size)
 
