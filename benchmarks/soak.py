@@ -35,7 +35,7 @@ EVERY_SECONDS = 5.0
 PAUSE_SECONDS = 0.3
 SEED = 20_260_606
 TEMPORARY_CHATS = 200
-"""In place of the product's 2,000, which would take an hour to gather: until then memory grows as it should."""
+"""In place of the product's 2,000, which take an hour to gather: until then memory grows as it should."""
 SCRIPT = Script(
     [("analysis", "one two three " * 20), ("final", "four five six " * 40)], portion=4, pause=0.01
 )
