@@ -50,6 +50,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "items": {"enum": [f"choice number {number} of the list" for number in range(100)]},
     },
 }
+STREAMS = [1, 8]
 FREE_TOKENS = 256
 MOST_TOKENS = 4000
 WAYS: dict[str, dict[str, Any]] = {
@@ -122,12 +123,12 @@ def fault(ids: list[int], header: int, schema: dict[str, Any]) -> str | None:
     return matches(schema, text.decode(errors="replace"))
 
 
-def measure(model: LoadedModel, repeats: int) -> int:
+def measure(model: LoadedModel, repeats: int, streams_of: list[int]) -> int:
     """Print the table; how many replies were wrong."""
     wrong: list[str] = []
     print("| streams | sampling | free tokens/s | schema | tokens/s | share of free | mask us |")
     print("|---|---|---|---|---|---|---|")
-    for streams in (1, 8):
+    for streams in streams_of:
         for label, way in WAYS.items():
             free = statistics.median(serve(model, {}, 0, streams, way).free for _ in range(repeats))
             for name, schema in SCHEMAS.items():
@@ -149,6 +150,7 @@ def measure(model: LoadedModel, repeats: int) -> int:
 def main(
     layers: Annotated[int, typer.Option(help="Layers; fewer for a quick look.")] = 24,
     repeats: Annotated[int, typer.Option(help="Runs of each row; the median counts.")] = 3,
+    streams: Annotated[list[int], typer.Option(help="Rows with so many streams; may be repeated.")] = STREAMS,
 ) -> None:
     """Measure; the exit status is 1 when a reply did not match."""
     device = torch.device("cuda", 0)
@@ -157,7 +159,7 @@ def main(
     with section("first request with a schema"):
         print(f"{serve(model, SCHEMAS['objects'], 1, 0, WAYS['greedy']).tokens} tokens")
     with section("structured answers"), torch.inference_mode():
-        wrong = measure(model, repeats)
+        wrong = measure(model, repeats, streams)
     print("All replies match." if not wrong else f"{wrong} replies do not match.")
     raise SystemExit(int(wrong > 0))
 
