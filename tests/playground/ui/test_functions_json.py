@@ -131,3 +131,7 @@ def test_a_conversation_can_answer_as_text_where_the_defaults_ask_for_json(
     expect(plain).not_to_be_checked()
     page.get_by_test_id("dialog-close").click()
     expect(chip).to_be_visible()
+    chip.click()
+    page.get_by_test_id("reset-all").click()
+    expect(plain).to_be_checked()
+    expect(box).to_be_hidden()
