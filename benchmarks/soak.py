@@ -26,6 +26,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 
 from playground import temporary
+from playground.allocator import use_few_arenas
 from tests.attacks.limits import UNLIMITED
 from tests.playground.scripted import Script
 from tests.playground.world import running
@@ -172,6 +173,7 @@ def main() -> None:
     parser.add_argument("--serve", type=Path, help="Be the server, with its data in this folder.")
     arguments = parser.parse_args()
     if arguments.serve is not None:
+        use_few_arenas()  # as the product does
         asyncio.run(serve(arguments.serve))
         return
     with tempfile.TemporaryDirectory() as folder:

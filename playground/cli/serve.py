@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from playground.allocator import use_few_arenas
 from playground.cli import common
 from playground.settings import Settings, quiet_libraries
 
@@ -36,6 +37,7 @@ def command(run: Run) -> Callable[..., None]:
         quiet_libraries()
         # Importing makes many objects and no garbage: a fifth of the start is spent looking for it.
         gc.disable()
+        use_few_arenas()
         from playground import server
 
         try:
