@@ -118,8 +118,9 @@ def matches(schema: Mapping[str, Any] | None, text: str) -> str | None:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return "The answer is not valid JSON."
+    given = _ANY_OBJECT if schema is None else schema
     # Another draft that a schema names would bring that draft's own checks with it.
-    wanted = {key: one for key, one in (schema or _ANY_OBJECT).items() if key not in ("$schema", "$id")}
+    wanted = {key: one for key, one in given.items() if key not in ("$schema", "$id")}
     checker = _checker(MAX_REFERENCES + len(text) // 2)(wanted, registry=Registry())
     try:
         error = next(iter(checker.iter_errors(value)), None)

@@ -33,6 +33,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
+"""Of each lane: what is long never has what is short wait behind it."""
+LONG_CHARS = 20_000
 _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the vocabulary
 
 
@@ -59,7 +61,8 @@ class HarmonyCodec:
 
     def __init__(self, encoding: library.HarmonyEncoding) -> None:
         self._encoding = encoding
-        self._threads = ThreadPoolExecutor(THREADS, "harmony")
+        self._short = ThreadPoolExecutor(THREADS, "harmony-short")
+        self._long = ThreadPoolExecutor(THREADS, "harmony-long")
 
     @classmethod
     def load(cls) -> HarmonyCodec:
@@ -86,11 +89,13 @@ class HarmonyCodec:
 
         A turn is a user's message with what follows it; the last one always stays, and so may be longer.
         """
-        return self._run(self._render_within, prompt, limit)
+        length = sum(len(message.content) for message in prompt.messages) + len(prompt.instructions or "")
+        lane = self._long if length > LONG_CHARS else self._short
+        return lane.submit(self._render_within, prompt, limit).result()
 
     def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do it in a thread that stays. Never call it from ``work``."""
-        return self._threads.submit(work, *args, **kwargs).result()
+        """Do what is short in a thread that stays. Never call it from ``work``."""
+        return self._short.submit(work, *args, **kwargs).result()
 
     def _render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
         messages = message_rules.checked_messages(prompt.messages)
@@ -167,7 +172,8 @@ class HarmonyCodec:
         Raises:
             HarmonyFormatError: the text is not valid Unicode.
         """
-        return self._run(self._encode_long, text)
+        lane = self._long if len(text) > LONG_CHARS else self._short
+        return lane.submit(self._encode_long, text).result()
 
     def _encode_long(self, text: str) -> list[int]:
         message_rules.check_text(text, "The text")

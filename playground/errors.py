@@ -207,7 +207,9 @@ def validation_error(faults: object) -> PlaygroundError:
 
 def _place(parts: tuple[object, ...]) -> str:
     """Where in a list or an object: ``[0].name``."""
-    named = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:NAME_CHARS]}" for part in parts)
+    # Of a choice of models pydantic names the model that was tried, a class, before the place in it.
+    real = [part for part in parts if part != "ResponseSchemaItem"]
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:NAME_CHARS]}" for part in real)
     return named[:NAME_CHARS]
 
 

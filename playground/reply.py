@@ -1,4 +1,4 @@
-"""One reply from the engine to the database: token ids become text, text is saved a few times a second.
+"""One reply from the engine to the database: token ids become text, text is saved at least once a second.
 
 A ``Reply`` never raises for what the model or the engine do: whatever happens ends in an ``Outcome``.
 """

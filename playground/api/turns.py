@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 
 from playground import views
 from playground.accounts.actor import CurrentActor, CurrentOwner
@@ -19,7 +20,9 @@ async def start_turn(
 ) -> views.Json:
     """Answered once the turn is saved; the reply itself is read from the generation's events."""
     guest = actor.account is None and settings.sign_in_available
-    turn = await turns.start(owner, body.request(), allowance_for(settings, guest=guest))
+    # Schemas are written as the model will read them, to see whether that can be done.
+    request = await run_in_threadpool(body.request)
+    turn = await turns.start(owner, request, allowance_for(settings, guest=guest))
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IN_USE = (
     "A playground is running on this data folder. Talk to it "
-    "(python app.py chat --url http://localhost:{port}), "
+    "(python app.py chat --url http://localhost:{port}, or the port that it was given), "
     "or begin without the stored conversations (--no-history)."
 )
 

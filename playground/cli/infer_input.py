@@ -56,7 +56,7 @@ def from_text(text: str, overrides: Overrides, today: str) -> Asked:
         return _asked([_parsed(stripped)], overrides, today, many=False)
     except json.JSONDecodeError as whole:
         lines = [(n, line) for n, line in enumerate(stripped.splitlines(), 1) if line.strip()]
-        if len(lines) < 2 or not all(_looks_whole(line) for _, line in lines):
+        if len(lines) < 2 or not _looks_whole(lines[0][1]):
             raise InputError(f"The input is not JSON: {_where(whole)}.") from None
     values: list[object] = []
     for number, line in lines:

@@ -250,7 +250,8 @@ def port(settings: Settings) -> Check:
     try:
         server.listen(settings).close()
     except server.PortUnavailable as error:
-        return Check("port", State.BAD, str(error), "Or talk to what runs there: python app.py chat --url")
+        there = f"python app.py chat --url {server.page_address(settings)}"
+        return Check("port", State.BAD, str(error), f"Or talk to what runs there: {there}")
     return Check("port", State.OK, f"{settings.port} is free")
 
 

@@ -38,6 +38,7 @@ class Completion:
     """The accepted replies to one request, each to be followed once by ``follow``.
 
     The first one has its place. Those for which there was none wait for it once they are followed.
+    ``stopped``: whoever asked may not ask any more.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Completion:
         self.model = model
         self.allowance = allowance
         self.runs: list[CompletionRun] = []
+        self.stopped = False
 
     @property
     def sampling(self) -> SamplingParams:
@@ -100,6 +102,7 @@ class CompletionService:
         self.replays = Replays()
         self._open: dict[str, Completion] = {}
         self._placed: set[str] = set()
+        self._beginning: set[Completion] = set()
         self._tasks: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -120,6 +123,14 @@ class CompletionService:
         """
         self._check_open()
         completion = Completion(self, owner_id, self._model(request.model), allowance)
+        self._beginning.add(completion)
+        try:
+            return await self._begin(completion, request)
+        finally:
+            self._beginning.discard(completion)
+
+    async def _begin(self, completion: Completion, request: CompletionRequest) -> Completion:
+        owner_id, allowance = completion.owner_id, completion.allowance
         requests = await run_in_threadpool(self._requests, completion, request)
         functions = [tool.name for tool in request.prompt.tools]
         completion.runs = [
@@ -135,6 +146,9 @@ class CompletionService:
         try:
             await run_in_threadpool(check_tokens, self._store, owner_id, allowance)
             self._check_open()
+            if completion.stopped:
+                sentence = "Whoever asked may not ask here any more."
+                raise PlaygroundError("not_allowed", sentence, status=403)
             for run in completion.runs:
                 if not self._has_place(completion, run):
                     break
@@ -168,8 +182,9 @@ class CompletionService:
             self._idle.set()
 
     async def stop(self, matches: Callable[[Completion], bool]) -> None:
-        """End every reply that is being written for those that ``matches`` picks."""
-        for completion in {each for each in self._open.values() if matches(each)}:
+        """End every reply that is being written for those that ``matches`` picks; what waits never begins."""
+        for completion in {each for each in (*self._open.values(), *self._beginning) if matches(each)}:
+            completion.stopped = True
             await completion.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:

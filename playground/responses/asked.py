@@ -11,7 +11,7 @@ from inference.errors import InvalidSchema
 from inference.grammar import arguments_grammar
 from inference.types import ReasoningEffort, ResponseFormat, ToolChoice, ToolSpec
 from playground.api.openai.errors import invalid, unsupported
-from playground.api.openai.notes import Notes
+from playground.api.openai.notes import NO_TOP_P, Notes
 from playground.api.openai.tools import check_functions, choice_of, function_of
 from playground.errors import PlaygroundError
 from playground.responses.body import FormatBody, ResponseBody
@@ -185,7 +185,9 @@ def _logprobs(body: ResponseBody) -> int | None:
 
 
 def _note_the_rest(body: ResponseBody, notes: Notes) -> None:
-    """Notes for what has no effect here."""
+    """Notes for what has no effect here, or another."""
+    if body.top_p == 0:
+        notes.add("top_p", NO_TOP_P)
     notes.ignored(body.model_extra or {}, IGNORED)
     for wanted in body.include or ():
         if reason := INCLUDES.get(wanted, "There is nothing of this kind here."):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -170,16 +170,25 @@ class ResponseService:
 
     async def stop_owner(self, owner_id: str) -> None:
         """End all that is being written for somebody's programs, and wait for the responses."""
+        jobs = self._cancelled(lambda job: job.owner.id == owner_id)
         await self._completions.stop(lambda each: each.owner_id == owner_id)
-        await self._end(lambda job: job.owner.id == owner_id)
+        await self._ended(jobs)
 
     async def stop_key(self, key_id: str) -> None:
         """End all that is being written for the programs with this key, and wait for the responses."""
+        jobs = self._cancelled(lambda job: job.completion.allowance.key == key_id)
         await self._completions.stop(lambda each: each.allowance.key == key_id)
-        await self._end(lambda job: job.completion.allowance.key == key_id)
+        await self._ended(jobs)
 
-    async def _end(self, matches: Callable[[ResponseJob], bool]) -> None:
-        for job in [each for each in self._jobs.values() if matches(each)]:
+    def _cancelled(self, matches: Callable[[ResponseJob], bool]) -> list[ResponseJob]:
+        """Those of the responses that are meant; from now on their end is that they were cancelled."""
+        jobs = [each for each in self._jobs.values() if matches(each)]
+        for job in jobs:
+            job.cancel_requested = True
+        return jobs
+
+    async def _ended(self, jobs: Sequence[ResponseJob]) -> None:
+        for job in jobs:
             await job.cancel()
             await job.done.wait()
 

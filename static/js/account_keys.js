@@ -10,7 +10,7 @@ import { announce } from "./toast.js";
 
 const LEAD = "A key lets a program act for you. Give each program its own, so that you can take it back alone.";
 const ONCE = "Copy the key now. It is shown this once, and nobody can read it afterwards.";
-const LOST = "Programs that use it are refused from now on. This cannot be undone.";
+const LOST = "Programs that use it are refused from now on, and what is being written for them stops. This cannot be undone.";
 const NAME_CHARS = 60;
 
 /** @param {import("./account.js").View} view @returns {Node[]} */

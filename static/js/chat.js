@@ -106,15 +106,17 @@ export class Chat {
     this.changes += 1;
     this.know(conversation);
     this.leaf = messages.at(-1)?.id ?? null;
-    this.store.set({ view: "open", totals: totals ?? totalsOf(turns), context: context ?? null });
+    const figures = { totals: totals ?? totalsOf(turns), context: context ?? null };
     if (keep) this.transcript.update(turns);
     else this.transcript.show(turns);
     const running = this.transcript.running();
     const id = running?.turn.generation.id ?? null;
-    if (id === this.store.get().running) return;
+    const same = id === this.store.get().running;
+    // Only with all of it there may something that waited be sent.
+    this.store.set({ view: "open", ...figures, running: id });
+    if (same) return;
     this.unfollow();
     this.unfollow = () => {};
-    this.store.set({ running: null });
     if (running) this.attach(running.reply);
   }
 

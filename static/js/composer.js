@@ -10,6 +10,7 @@ import { effective } from "./values.js";
 const DRAFT = "pg-draft:";
 const ERROR_SHOWN_MS = 12_000;
 const PENDING = "Your message goes out as soon as the model is ready. Type to hold it back.";
+const PENDING_HERE = "Your message goes out as soon as the conversation is here. Type to hold it back.";
 const RESTARTING = "The playground is restarting. Your text is kept, and this page keeps trying.";
 const PENDING_RESTART = "The playground is restarting. Your message goes out as soon as it is back. Type to hold it back.";
 
@@ -200,13 +201,14 @@ export class Composer {
     this.draw();
   }
 
-  /** @returns {boolean} whether a model will be ready without anybody's doing */
+  /** @returns {boolean} whether it can be sent soon without anybody's doing */
   onItsWay() {
     const { ready, refusal, model, view, connection } = this.store.get();
     if (!ready) return !refusal && connection !== "offline";
     if (connection === "restarting") return true;
-    if (connection === "offline" || ["loading", "missing", "error"].includes(view)) return false;
-    return model.active?.stage !== "ready" && (model.active ?? model.target)?.stage !== "failed";
+    if (connection === "offline" || ["missing", "error"].includes(view)) return false;
+    if (model.active?.stage === "ready") return view === "loading";
+    return (model.active ?? model.target)?.stage !== "failed";
   }
 
   /** @returns {string|null} why nothing can be sent now; "" when it needs no words */
@@ -214,7 +216,8 @@ export class Composer {
     const { ready, refusal, model, sending, view, connection, away } = this.store.get();
     if (!ready) return refusal || (this.pending ? PENDING : "Connecting… you can already type.");
     if (away) return "";
-    if (view === "loading" || view === "missing" || view === "error") return "";
+    if (view === "loading") return this.pending ? PENDING_HERE : "";
+    if (view === "missing" || view === "error") return "";
     if (connection === "offline") return "You are offline. Your text is kept, and you can type on.";
     if (connection === "restarting") return this.pending ? PENDING_RESTART : RESTARTING;
     const active = model.active;
@@ -235,7 +238,7 @@ export class Composer {
     const state = this.store.get();
     const { running, connection } = state;
     // What was meant for a quiet conversation does not break into a reply.
-    if (running) this.pending = false;
+    if (running || state.view === "missing" || state.view === "error") this.pending = false;
     const blocked = this.blocked();
     const offer = this.input.value.trim() !== "";
     if (this.pending && blocked === null) {

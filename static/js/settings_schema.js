@@ -43,8 +43,16 @@ export const schemaBox = ({ testid, key }) => (change) => {
   let description = "";
   let begun = false;
   name.addEventListener("input", change);
+  /** What stood here before the answers were to be text: it comes back with them. */
+  let aside = { text: "", name: "" };
   plain.addEventListener("change", () => {
     fields.hidden = plain.checked;
+    if (plain.checked) aside = { text: box.input.value, name: name.value };
+    else {
+      [box.input.value, name.value] = [aside.text, aside.name];
+      box.look();
+      box.draw();
+    }
     change();
   });
   return {

@@ -5,7 +5,7 @@ import { Catalog } from "./catalog.js";
 import { byId } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { ConversationRow } from "./row.js";
-import { willUndo } from "./toast.js";
+import { undoably } from "./toast.js";
 import { WindowedList } from "./windowed.js";
 
 const RETRY_MS = 5000;
@@ -233,41 +233,39 @@ export class ConversationList {
     else this.take([item]);
   }
 
-  async setArchived(item, archived) {
+  setArchived(item, archived) {
     const focus = this.leave(item);
-    const slot = willUndo();
-    const conversation = await this.change(item, { archived });
-    if (!conversation) {
-      slot.drop();
-      return;
-    }
-    focus();
-    const name = conversation.title || "Untitled";
-    slot.offer(archived ? `Archived “${name}”.` : `“${name}” is in the list again.`, async () => {
-      const back = await this.change(conversation, { archived: !archived });
-      if (back) this.focusOn(back.id);
+    return undoably(async (offer) => {
+      const conversation = await this.change(item, { archived });
+      if (!conversation) return;
+      focus();
+      const name = conversation.title || "Untitled";
+      offer(archived ? `Archived “${name}”.` : `“${name}” is in the list again.`, async () => {
+        const back = await this.change(conversation, { archived: !archived });
+        if (back) this.focusOn(back.id);
+      });
     });
   }
 
   /** Gone at once, and for good only when nobody took it back. */
-  async remove(item) {
+  remove(item) {
     const wasOpen = this.store.get().conversationId === item.id;
     const focus = this.leave(item);
-    const slot = willUndo();
-    this.hide(item.id);
-    focus();
-    try {
-      await api.deleteConversation(item.id);
-    } catch (error) {
-      if (error.status !== 404) {
-        slot.drop();
-        this.back(item);
-        this.on.toast(error.message);
-        return;
+    return undoably(async (offer) => {
+      this.hide(item.id);
+      focus();
+      try {
+        await api.deleteConversation(item.id);
+      } catch (error) {
+        if (error.status !== 404) {
+          this.back(item);
+          this.on.toast(error.message);
+          return;
+        }
       }
-    }
-    if (wasOpen && this.store.get().conversationId === item.id) this.on.open(null);
-    slot.offer(`Deleted “${item.title || "Untitled"}”.`, () => this.restore(item, wasOpen));
+      if (wasOpen && this.store.get().conversationId === item.id) this.on.open(null);
+      offer(`Deleted “${item.title || "Untitled"}”.`, () => this.restore(item, wasOpen));
+    });
   }
 
   async restore(item, open) {

@@ -53,13 +53,15 @@ export function toast(text, { action, run, lasts = SHOWN_MS, closed } = {}) {
  * Keep a place for something that is about to be done and can be taken back: Ctrl+Z goes by the order in which things
  * were asked for, not by the order in which the server answered. What is taken back before its answer came is taken back
  * as soon as it is there.
- * @returns {{offer: (text: string, run: () => void) => void, drop: () => void}} `offer` says what was done, with a button
- *   (and Ctrl+Z as long as it is shown) that calls `run`; `drop` when it was not done
+ * @param {(offer: (text: string, run: () => void) => void) => Promise<void>} work does it, and then calls `offer` with what
+ *   was done and what takes it back: by a button, or by Ctrl+Z as long as that is shown. Without `offer` it was not done.
  */
-export function willUndo() {
+export async function undoably(work) {
   const slot = { wanted: false, undo: () => void (slot.wanted = true) };
+  let offered = false;
   const drop = () => undoable.includes(slot) && undoable.splice(undoable.indexOf(slot), 1);
   const offer = (text, run) => {
+    offered = true;
     if (slot.wanted) {
       drop();
       run();
@@ -72,7 +74,11 @@ export function willUndo() {
     };
   };
   undoable.push(slot);
-  return { offer, drop };
+  try {
+    await work(offer);
+  } finally {
+    if (!offered) drop();
+  }
 }
 
 /** @returns {boolean} whether there was something to take back */

@@ -72,7 +72,7 @@ export function recommendedFor(state) {
   for (const field of FIELDS) {
     if (isSet(RECOMMENDED[field]) && !alike(inherited(state, field).value, RECOMMENDED[field])) change[field] = RECOMMENDED[field];
   }
-  if (inherited(state, "response_schema").value) change.response_schema = AS_TEXT;
+  if (![null, AS_TEXT].includes(inherited(state, "response_schema").value)) change.response_schema = AS_TEXT;
   return change;
 }
 

@@ -129,6 +129,8 @@ def test_arguments_are_an_object() -> None:
         (FLAT, '{"city": "Bern", "people": "3", "sea": false}', "at /people: type does not hold"),
         (FLAT, '{"city": "Bern", "people": 3, "sea": false, "x": 1}', "nothing may stand there"),
         (FLAT, '{"city": "Be', "is not valid JSON"),
+        ({}, "1267.93", None),
+        (None, "1267.93", "type does not hold"),
         ({}, "NaN", "is not valid JSON"),
         ({}, "[" * 100_000, "is not valid JSON"),
         ({"pattern": "^[\\p{Lu}]+$"}, '"ÄÖ"', None),

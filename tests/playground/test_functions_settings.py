@@ -43,7 +43,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (schema(NUMBER, name="my answer"), "response_schema", "1 to 64 letters"),
     (schema("object"), "response_schema", "not valid"),
     (schema({"enum": []}), "response_schema", "cannot be kept"),
-    ({"response_schema": "json"}, "response_schema", "not valid"),
+    ({"response_schema": "json"}, "response_schema", "response_schema is not valid"),
+    ({"response_schema": {"nam": "x"}}, "response_schema", "response_schema.nam is not a parameter"),
 ]
 
 

@@ -11,7 +11,7 @@ from inference.types import Prompt, ReasoningEffort, ResponseFormat, ToolSpec
 from playground.api.openai.chat_body import HARMLESS, LONGEST_STOP, ChatBody
 from playground.api.openai.chat_messages import History
 from playground.api.openai.errors import invalid, unsupported
-from playground.api.openai.notes import Notes
+from playground.api.openai.notes import NO_TOP_P, Notes
 from playground.api.openai.tools import check_functions, choice_of, function_of
 from playground.completions.replays import Replays
 from playground.completions.request import CompletionRequest
@@ -77,6 +77,8 @@ def read(body: ChatBody, replays: Replays, owner_id: str) -> ChatRequest:
     notes.ignored({name: value for name, value in body.extra.items() if name not in known}, HARMLESS)
     options = body.stream_options.model_extra if body.stream_options is not None else None
     notes.ignored({f"stream_options.{name}": value for name, value in (options or {}).items()}, {})
+    if body.top_p == 0:
+        notes.add("top_p", NO_TOP_P)
     history = History(replays, owner_id, notes)
     history.read(body.messages)
     effort, exclude = _reasoning(body, notes)

@@ -26,6 +26,7 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 NAME_CHARS = 80
+_TRIED = re.compile(r"(constrained-)?(str|int|float|bool|dict|list)(\[.*\])?$")
 CODES = {"not_found": None, "invalid_parameter": "invalid_value"}
 """What OpenAI calls some of our codes; all others are passed on."""
 STATUSES = {
@@ -129,12 +130,14 @@ def validation_error(faults: Any) -> PlaygroundError:
         return PlaygroundError("invalid_request", sentence)
     if kind == "json_invalid" or len(location) < 2:
         return errors.not_an_object()
-    name = path_of(location[1:])
+    # Where a field may be of several kinds, pydantic names the one that was tried behind the field.
+    name = path_of(tuple(part for part in location[1:] if not _TRIED.match(str(part))))
     if kind == "string_unicode":
         return PlaygroundError("invalid_text", f"{name} holds a broken character.", param=name)
     if kind == "missing":
         return PlaygroundError("missing_required_parameter", f"{name} is missing.", param=name)
     wrong = re.sub(r"\s+", " ", str(fault.get("msg", "wrong value"))).rstrip(".").lower()
+    wrong = re.sub(r" after validation, not \d+$", "", wrong.removeprefix("value error, "))
     return invalid(f"{name} is not valid: {wrong}.", name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -10,8 +11,10 @@ from playground.completions.service import Completion
 
 Json = dict[str, Any]
 
+PLACE = re.compile(r"\[\d+\]")
 NAME_CHARS = 80
 MOST_NOTES = 50
+NO_TOP_P = "0 would leave nothing to choose from: the smallest value is in force, the likeliest token."
 OF_TEXTS = ("annotations", "logprobs")
 """What the APIs themselves write beside the text of a part."""
 
@@ -21,6 +24,7 @@ class Notes:
 
     def __init__(self) -> None:
         self._items: list[Json] = []
+        self._unread: set[str] = set()
 
     def add(self, param: str, message: str) -> None:
         """One sentence on one parameter; the same one is said once, and there are not too many."""
@@ -37,10 +41,15 @@ class Notes:
                 self.add(name, harmless.get(name, "This parameter is not known here and was ignored."))
 
     def unread(self, given: Mapping[str, object], known: Container[str], where: str) -> None:
-        """A note for each field of the part at ``where`` that is not ``known`` and says something."""
+        """A note for each field of the part at ``where`` that is not ``known`` and says something.
+
+        One that stands in many parts is named once, where it comes first.
+        """
         for name, value in given.items():
-            if name not in known and value is not None:
-                self.add(f"{where}.{name}", "This was ignored.")
+            kind = PLACE.sub("[]", f"{where}.{name}")
+            if name not in known and value is not None and kind not in self._unread:
+                self._unread.add(kind)
+                self.add(f"{where}.{name}", "This was ignored, here and in other places like it.")
 
     @property
     def items(self) -> list[Json]:

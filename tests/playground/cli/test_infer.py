@@ -120,6 +120,7 @@ def test_a_failure_leaves_stdout_empty(terminal: Terminal) -> None:
         ('{"messages": NaN}', "NaN is no number"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a": 1}\n{"messages": }', "Line 2 of the input is not JSON"),
+        ('{"a": 1}\n{"b": 1}\n{bad', "Line 3 of the input is not JSON"),
         ('{"messages": []}', "messages must be a list"),
         ('{"messages": [{"role": "tool", "content": "x"}]}', 'has the role "tool"'),
         ('{"messages": [{"role": "user", "content": 5}]}', "Message 1 needs a content"),

@@ -130,6 +130,26 @@ async def test_what_is_being_written_for_a_key_ends_when_it_is_revoked(cast: Cas
         cast.world.engine.script = Script()
 
 
+async def test_what_waits_in_line_for_a_key_never_begins_once_it_is_revoked(tmp_path: Path) -> None:
+    async with make_app(tmp_path, replies_at_once=1) as cast:
+        cast.world.engine.script = Script(hold=asyncio.Event(), hold_at=2)
+        (key,) = (await cast.owner.get("/api/account")).json()["keys"]
+        async with client_of(cast.world.url, cast.secret) as client:
+            first = asyncio.create_task(client.responses.create(model="default", input="a"))
+            await until(lambda: cast.world.engine.health().running == 1)
+            waiting = [
+                asyncio.create_task(client.responses.create(model="default", input=text)) for text in "bc"
+            ]
+            completions = cast.world.app.state.completions
+            await until(lambda: len(completions._beginning) == 2)
+            assert (await cast.owner.delete(f"/api/account/keys/{key['id']}")).status_code == 204
+            assert (await first).status == "cancelled"
+            for each in waiting:
+                with pytest.raises(openai.PermissionDeniedError, match="may not ask here any more"):
+                    await each
+        assert len(cast.world.engine.requests) == 1
+
+
 async def test_other_sites_pages_are_refused(cast: Cast) -> None:
     for headers in ({"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = await cast.owner.post(CHAT, json=body_of(), headers=headers)

@@ -363,7 +363,7 @@ async def test_what_is_odd_and_allowed_is_answered(browser: httpx.AsyncClient, s
     odd = {"type": "unheard_of", "role": "assistant"}
     answer = await browser.post("/v1/responses", json={"input": [*said, odd], "top_p": 0})
     assert answer.status_code == 200, answer.text
-    assert [note["param"] for note in answer.json()["playground"]["notes"]] == ["input[1].type"]
+    assert [note["param"] for note in answer.json()["playground"]["notes"]] == ["top_p", "input[1].type"]
 
 
 async def test_one_call_only_where_that_is_asked_for(world: World, browser: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -43,6 +44,28 @@ def test_enter_before_the_model_is_there_sends_no_draft_of_another_conversation(
     expect(page.get_by_test_id("user-message")).to_have_text("Pears")
 
 
+def test_enter_before_a_running_reply_is_known_does_not_break_into_it(served: Served, page: Page) -> None:
+    served.held(5, ("final", "one two three four"))
+    ask(page, "Apples")
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/c/[^/]+$"))
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile("/api/conversations/[^/]+$"), hold)
+    page.reload()
+    box, hint = page.get_by_test_id("composer-input"), page.get_by_test_id("composer-hint")
+    box.fill("And pears?")
+    box.press("Enter")
+    expect(hint).to_contain_text("as soon as the conversation is here")
+    held[0].continue_()
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    expect(page.get_by_test_id("user-message")).to_have_text(["Apples"])
+    expect(box).to_have_value("And pears?")
+
+
 def test_what_is_typed_while_a_message_is_on_its_way_stays_a_draft(page: Page) -> None:
     ask(page, "Apples")
     expect(page.get_by_test_id("reply-footer")).to_be_visible()
@@ -71,7 +94,7 @@ def test_an_undo_that_was_taken_by_key_leaves_the_others_alone(new_page: NewPage
     offer = """async (name) => {
         window.undone ??= [];
         window.toasts = await import("/static/js/toast.js");
-        window.toasts.willUndo().offer(name, () => window.undone.push(name));
+        window.toasts.undoably(async (offer) => offer(name, () => window.undone.push(name)));
     }"""
     page.evaluate(offer, "one")
     page.get_by_test_id("toast-action").focus()
