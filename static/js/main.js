@@ -66,8 +66,12 @@ const store = createStore(INITIAL);
 const firstAnswer = api.bootstrap().catch((error) => error);
 api.waitFor(firstAnswer.then(admit));
 
+/** What was chosen before the server's first answer, which does not know of it yet. */
+const early = {};
+
 /** Keep a preference here at once and on the server soon. */
 async function prefer(change) {
+  if (!store.get().ready) Object.assign(early, change);
   store.set({ preferences: { ...store.get().preferences, ...change } });
   try {
     await api.changePreferences(change);
@@ -220,7 +224,7 @@ async function firstState() {
     showWelcome(signIn);
     return false;
   }
-  store.set({ ready: true, me, signIn, preferences, model, limits, suggestions });
+  store.set({ ready: true, me, signIn, preferences: { ...preferences, ...early }, model, limits, suggestions });
   return true;
 }
 

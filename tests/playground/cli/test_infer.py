@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from playground.cli import infer
 from tests.playground.cli.scripted_cli import Terminal
 from tests.playground.scripted import Script
 
@@ -91,7 +92,10 @@ def test_all_that_a_request_says_counts_and_the_command_line_wins(terminal: Term
     assert json.loads(result.stdout)["reasoning_level"] == "low"
 
 
-def test_lines_give_lines_and_a_failure_keeps_its_place(terminal: Terminal, tmp_path: Path) -> None:
+def test_lines_give_lines_and_a_failure_keeps_its_place(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infer, "AT_ONCE", 1)  # the scripts go to the lines in their order
     terminal.scripts = [Script(), Script(fail_at=2), Script([("commentary", "First."), ("final", "Then.")])]
     out = tmp_path / "replies.jsonl"
     lines = "\n".join(json.dumps({**REQUEST, "reasoning_level": each}) for each in ("low", "medium", "high"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
@@ -91,6 +91,28 @@ def test_the_theme_follows_the_system_until_it_is_chosen(new_page: NewPage) -> N
     assert page.evaluate(CONTRAST) != dark
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
+
+
+def test_what_is_chosen_before_the_server_answers_stays_chosen(served: Served, page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/bootstrap", hold)
+    page.reload()
+    page.get_by_test_id("effort-low").check()
+    page.get_by_test_id("show-reasoning").click()
+    expect(page.get_by_test_id("composer-hint")).to_contain_text("Connecting…")
+    with page.expect_response(re.compile("/api/preferences")):
+        held[0].continue_()
+    expect(page.get_by_test_id("model-status")).not_to_contain_text("Connecting")
+    expect(page.get_by_test_id("effort-low")).to_be_checked()
+    expect(page.get_by_test_id("show-reasoning")).to_have_attribute("aria-checked", "true")
+    ask(page)
+    expect(page.get_by_test_id("reply-footer")).to_contain_text("low effort")
+    page.reload()
+    expect(page.get_by_test_id("effort-low")).to_be_checked()
 
 
 def test_effort_is_chosen_by_arrow_keys_and_remembered(served: Served, page: Page) -> None:
