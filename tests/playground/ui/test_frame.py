@@ -111,6 +111,7 @@ def test_what_is_chosen_before_the_server_answers_stays_chosen(served: Served, p
     expect(page.get_by_test_id("show-reasoning")).to_have_attribute("aria-checked", "true")
     ask(page)
     expect(page.get_by_test_id("reply-footer")).to_contain_text("low effort")
+    page.unroute("**/api/bootstrap")
     page.reload()
     expect(page.get_by_test_id("effort-low")).to_be_checked()
 
