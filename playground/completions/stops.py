@@ -47,22 +47,36 @@ class StopStrings:
         if isinstance(event, TextDelta):
             return self._text(event)
         rest, self._held = self._held, ""
-        return [*_delta(event.index, rest), event]
+        place = self._find(rest)
+        if place is None or not isinstance(event, MessageFinished):
+            return [*_delta(event.index, rest), event]
+        # Nothing more comes that could begin before it.
+        shown = self._cut(event.index, rest, place)
+        message = replace(event.message, content="".join(self._shown))
+        return [*shown, replace(event, message=message, complete=True)]
 
     def _text(self, event: TextDelta) -> list[StreamEvent]:
         text = self._held + event.text
-        places = [(place, -len(each)) for each in self._strings if (place := text.find(each)) >= 0]
-        if not places:
-            keep = max(_overlap(text, each) for each in self._strings)
-            self._held = text[len(text) - keep :]
-            shown = text[: len(text) - keep]
-            self._shown.append(shown)
-            return _delta(event.index, shown)
-        place, negative = min(places)
-        self.found = text[place : place - negative]
+        place = self._find(text)
+        open_from = len(text) - max(_overlap(text, each) for each in self._strings)
+        if place is not None and place <= open_from:
+            return self._cut(event.index, text, place)
+        # Either none is there, or one that would begin before it may still be completed.
+        self._held = text[open_from:]
+        shown = text[:open_from]
+        self._shown.append(shown)
+        return _delta(event.index, shown)
+
+    def _find(self, text: str) -> int | None:
+        """Where the first stop string begins."""
+        return min((place for each in self._strings if (place := text.find(each)) >= 0), default=None)
+
+    def _cut(self, index: int, text: str, place: int) -> list[StreamEvent]:
+        """End the answer there, at the longest of the strings that begin there."""
+        self.found = max((each for each in self._strings if text.startswith(each, place)), key=len)
         self._shown.append(text[:place])
-        self._cut_index = event.index
-        return _delta(event.index, text[:place])
+        self._cut_index = index
+        return _delta(index, text[:place])
 
 
 def _delta(index: int, text: str) -> list[StreamEvent]:

@@ -68,6 +68,14 @@ def test_nothing_comes_after_a_stop_string() -> None:
     assert not any(each.index == 1 for each in passed)
 
 
+def test_one_that_begins_before_another_counts_when_it_is_completed_later() -> None:
+    for last, expected in ((["<"], "x"), (["a"], "x<"), ([], "x<")):
+        stops = StopStrings(["<b<", "b"])
+        passed = list(stops.take(reply(0, Channel.FINAL, ["x", "<", "b", *last])))
+        assert text_of(passed, 0) == (expected, expected)
+        assert stops.found == ("<b<" if expected == "x" else "b")
+
+
 def test_without_strings_everything_passes_as_it_is() -> None:
     events = reply(0, Channel.FINAL, ["a", "b"])
     assert StopStrings([""]).take(events) == tuple(events)
