@@ -22,7 +22,7 @@ PROXY_KEEP_ALIVE_SECONDS = 75.0
 GRACE_SECONDS = 1
 SWITCH_SECONDS = 0.0005
 """The model's thread, the event loop and the storage's take turns in one interpreter; with Python's 5 ms each
-return of a small torch operation could wait that long. The page's streams gain a quarter, others nothing."""
+return of a small torch operation could wait that long. See docs/performance.md for what it is worth."""
 
 
 class PortUnavailable(Exception):
