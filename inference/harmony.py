@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from itertools import chain
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar
 
 import openai_harmony as library  # type: ignore[import-untyped]
 
@@ -28,9 +28,6 @@ from inference.long_text import encode_long
 from inference.reply_rules import constraint_for
 from inference.types import Constraint, Message, Prompt, ReasoningEffort, RenderedPrompt, Role, ToolChoice
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 THREADS = 4
 """Of each lane: what is long never has what is short wait behind it."""
@@ -89,13 +86,12 @@ class HarmonyCodec:
 
         A turn is a user's message with what follows it; the last one always stays, and so may be longer.
         """
-        length = sum(len(message.content) for message in prompt.messages) + len(prompt.instructions or "")
-        lane = self._long if length > LONG_CHARS else self._short
-        return lane.submit(self._render_within, prompt, limit).result()
+        chars = sum(len(message.content) for message in prompt.messages) + len(prompt.instructions or "")
+        return self._lane(chars).submit(self._render_within, prompt, limit).result()
 
-    def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what is short in a thread that stays. Never call it from ``work``."""
-        return self._short.submit(work, *args, **kwargs).result()
+    def _lane(self, chars: int) -> ThreadPoolExecutor:
+        """The threads for a text of this length. What they do must not wait for a thread of theirs."""
+        return self._long if chars > LONG_CHARS else self._short
 
     def _render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
         messages = message_rules.checked_messages(prompt.messages)
@@ -160,11 +156,11 @@ class HarmonyCodec:
 
     def constraint(self, prompt: Prompt, choice: ToolChoice) -> Constraint | None:
         """What the reply to a prompt may look like; see ``reply_rules``."""
-        return self._run(constraint_for, prompt, choice, self._encode)
+        return constraint_for(prompt, choice, self.encode_text)
 
     def beginning_of(self, written: Sequence[int], *, answer_now: bool) -> tuple[int, ...] | None:
         """The ids that a reply begins with that goes on with another; see ``harmony_continue``."""
-        return self._run(beginning_of, written, answer_now, self.parser, self._encode)
+        return beginning_of(written, answer_now, self.parser, self.encode_text)
 
     def encode_text(self, text: str) -> list[int]:
         """Ordinary text as ids; text that looks like a special token stays text.
@@ -172,8 +168,7 @@ class HarmonyCodec:
         Raises:
             HarmonyFormatError: the text is not valid Unicode.
         """
-        lane = self._long if len(text) > LONG_CHARS else self._short
-        return lane.submit(self._encode_long, text).result()
+        return self._lane(len(text)).submit(self._encode_long, text).result()
 
     def _encode_long(self, text: str) -> list[int]:
         message_rules.check_text(text, "The text")

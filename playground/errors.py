@@ -207,8 +207,8 @@ def validation_error(faults: object) -> PlaygroundError:
 
 def _place(parts: tuple[object, ...]) -> str:
     """Where in a list or an object: ``[0].name``."""
-    # Of a choice of models pydantic names the model that was tried, a class, before the place in it.
-    real = [part for part in parts if part != "ResponseSchemaItem"]
+    # Of a choice pydantic names the model that was tried, before the place in it; fields are written small.
+    real = [part for part in parts if isinstance(part, int) or not str(part)[:1].isupper()]
     named = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:NAME_CHARS]}" for part in real)
     return named[:NAME_CHARS]
 

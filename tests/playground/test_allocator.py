@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 THREADS = 10
 PROGRAM = f"""
@@ -40,7 +38,6 @@ end.set()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="arenas are glibc's")
 def test_all_threads_share_two_arenas(tmp_path: Path) -> None:
     found = {}
     for way in ("few", "as it is"):
