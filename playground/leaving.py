@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
 
 from inference.engine import Engine
-from playground.runs import RunRegistry
+from playground.runs import Run, RunRegistry
 from playground.temporary import Stores
 from playground.turns import TurnService
 from storage.errors import NotFound
@@ -15,10 +16,12 @@ from storage.errors import NotFound
 
 async def stop_replies(runs: RunRegistry, engine: Engine, user_id: str) -> None:
     """Stop what is being written for a user, and wait until it has ended."""
-    for run in runs.find_open(lambda run: run.owner_id == user_id and not run.finished):
-        run.cancel_requested = True
-        await engine.cancel(run.generation_id)
-        await run.done.wait()
+    await _stop(engine, runs.find_open(lambda run: run.owner_id == user_id and not run.finished))
+
+
+async def stop_key(runs: RunRegistry, engine: Engine, key_id: str) -> None:
+    """Stop what is being written for an API key, and begin nothing more for it."""
+    await _stop(engine, runs.end_key(key_id))
 
 
 async def delete_user(stores: Stores, turns: TurnService, engine: Engine, user_id: str) -> None:
@@ -30,3 +33,11 @@ async def delete_user(stores: Stores, turns: TurnService, engine: Engine, user_i
         with contextlib.suppress(NotFound):
             await turns.delete_conversation(chat.owner_id, chat.conversation_id)
         stores.forget(chat)
+
+
+async def _stop(engine: Engine, runs: Sequence[Run]) -> None:
+    for run in runs:
+        run.cancel_requested = True
+        await engine.cancel(run.generation_id)
+    for run in runs:
+        await run.done.wait()

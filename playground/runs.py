@@ -40,10 +40,14 @@ class Owner:
 
 
 class Run:
-    """The log of one generation. Text that comes faster than 30 times a second is joined."""
+    """The log of one generation. Text that comes faster than 30 times a second is joined.
 
-    def __init__(self, owner: Owner, generation_id: str, conversation_id: str) -> None:
+    ``key`` is the id of the API key that asked for it, if one did.
+    """
+
+    def __init__(self, owner: Owner, generation_id: str, conversation_id: str, key: str = "") -> None:
         self.owner = owner
+        self.key = key
         self.generation_id = generation_id
         self.conversation_id = conversation_id
         self.cancelled = asyncio.Event()
@@ -149,11 +153,18 @@ class RunRegistry:
         self._open: dict[str, Run] = {}
         self._kept: dict[str, _Kept] = {}
         self._owners: WeakValueDictionary[str, Owner] = WeakValueDictionary()
+        self._ended_keys: set[str] = set()
 
-    def open(self, owner_id: str, generation_id: str, conversation_id: str) -> Run:
-        """A new run."""
-        run = self._open[generation_id] = Run(self.owner(owner_id), generation_id, conversation_id)
+    def open(self, owner_id: str, generation_id: str, conversation_id: str, key: str = "") -> Run:
+        """A new run. What was begun for a key that has ended meanwhile is cancelled at once."""
+        run = self._open[generation_id] = Run(self.owner(owner_id), generation_id, conversation_id, key)
+        run.cancel_requested = key in self._ended_keys
         return run
+
+    def end_key(self, key: str) -> list[Run]:
+        """Begin nothing more for this API key; gives what is open for it."""
+        self._ended_keys.add(key)
+        return self.find_open(lambda run: run.key == key and not run.finished)
 
     def owner(self, owner_id: str) -> Owner:
         """Who has, or had, this id. It is known as long as somebody holds it."""

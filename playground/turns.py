@@ -231,7 +231,7 @@ class TurnService:
             turn = await run_in_threadpool(prepared.begin, store, owner_id)
             self._stores.use(owner_id, turn.conversation.id)
             if not turn.existing:
-                step = Step(self._open(owner_id, turn), turn, prepared)
+                step = Step(self._open(owner_id, turn, allowance.key), turn, prepared)
                 replying = self._spawn(self._reply(store, step, allowance))
                 leave = place.pop_all().close
                 replying.add_done_callback(lambda _: leave())
@@ -261,8 +261,8 @@ class TurnService:
             )
         )
 
-    def _open(self, owner_id: str, turn: TurnRecord) -> Run:
-        run = self.runs.open(owner_id, turn.generation.id, turn.generation.conversation_id)
+    def _open(self, owner_id: str, turn: TurnRecord, key: str) -> Run:
+        run = self.runs.open(owner_id, turn.generation.id, turn.generation.conversation_id, key)
         if turn.tool_messages:
             run.publish("results", {"messages": [views.message(each) for each in turn.tool_messages]})
         return run
@@ -339,7 +339,7 @@ class TurnService:
             begun = await run_in_threadpool(self._go_on, store, step, entered, allowance)
             if begun is None:
                 return outcome, None
-            return outcome, Step(self._open(run.owner_id, begun[0]), *begun, round=step.round + 1)
+            return outcome, Step(self._open(run.owner_id, begun[0], run.key), *begun, round=step.round + 1)
         except (PlaygroundError, InferenceError, StorageError) as error:
             return refused(outcome, error), None
 

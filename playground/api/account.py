@@ -121,10 +121,18 @@ def make_key(body: KeyBody, actor: InPerson, accounts: AccountsDep) -> views.Jso
 
 
 @router.delete("/account/keys/{key_id}", status_code=204)
-async def revoke_key(key_id: str, actor: InPerson, accounts: AccountsDep, responses: ResponsesDep) -> None:
-    """End a key: from now on it opens nothing, and what is being written for it at /v1 stops."""
+async def revoke_key(
+    key_id: str,
+    actor: InPerson,
+    accounts: AccountsDep,
+    turns: TurnsDep,
+    engine: EngineDep,
+    responses: ResponsesDep,
+) -> None:
+    """End a key: from now on it opens nothing, and what is being written for it stops."""
     await run_in_threadpool(accounts.store.revoke_key, actor.user_id, key_id)
     await responses.stop_key(key_id)
+    await leaving.stop_key(turns.runs, engine, key_id)
 
 
 @router.delete("/account", status_code=204)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
@@ -22,7 +24,8 @@ async def start_turn(
     guest = actor.account is None and settings.sign_in_available
     # Schemas are written as the model will read them, to see whether that can be done.
     request = await run_in_threadpool(body.request)
-    turn = await turns.start(owner, request, allowance_for(settings, guest=guest))
+    allowance = replace(allowance_for(settings, guest=guest), key=actor.key_id)
+    turn = await turns.start(owner, request, allowance)
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

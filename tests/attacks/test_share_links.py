@@ -111,7 +111,7 @@ async def test_guesses_lead_nowhere(world: World, owner: httpx.AsyncClient, scal
     tokens = [(await link(owner, name))[1] for _ in range(20)]
     assert hits(world, tokens) == tokens
     near = [guess for guess in neighbours(tokens[0]) if guess not in tokens]
-    count = scale(500, 100_000)
+    count = scale(500, 1_000_000)
     assert hits(world, near[:: scale(8, 1)]) == []
     assert hits(world, (secrets.token_urlsafe(24) for _ in range(count))) == []
     tell(f"{len(near[:: scale(8, 1)])} neighbours of a token and {count} guesses: no hit")
