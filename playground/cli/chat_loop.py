@@ -125,14 +125,18 @@ class Chat:
 
     def _rounds(self, turn: Turn) -> None:
         for _ in range(MOST_ROUNDS):
-            self.screen.begin()
-            calls = self.run(turn.round(self.screen.event))
+            calls = self.run(self._round(turn))
             self.screen.stop()
             if not calls:
                 return
             results = [result_of(call, self._result(call)) for call in calls]
             self.run(turn.go_on(results))
         self.screen.say(f"The model has called functions {MOST_ROUNDS} times; this reply ends here.", "red")
+
+    async def _round(self, turn: Turn) -> list[Message]:
+        # "Thinking…" is shown in here: where the runner listens, a Ctrl-C cannot be lost any more.
+        self.screen.begin()
+        return await turn.round(self.screen.event)
 
     def _result(self, call: Message) -> str:
         """What the program itself answers, else what the person types. Raises KeyboardInterrupt."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from inference.types import Channel, Role
 from playground.cli.chat_lines import Lines
-from playground.cli.chat_screen import visible
+from playground.cli.chat_screen import Screen, visible
 from playground.cli.chat_session import OWNER
 from playground.cli.chat_tools import ToolsError, demonstration, read_tools
 from playground.exchange.import_file import read_file
@@ -77,6 +79,31 @@ def test_a_question_is_answered_again_as_another_version(terminal: Terminal) -> 
     ((conversation,), _) = store.list_conversations(owner)
     questions = [each for each in store.path(owner, conversation.id) if each.role is Role.USER]
     assert [len(each.replies) for each in questions] == [1, 2]
+    store.close()
+
+
+def test_ctrl_c_in_the_first_moment_stops_the_reply(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Python drops a KeyboardInterrupt, as in a destructor that happens to run."""
+    begin = Screen.begin
+    pressed = iter([True])
+
+    def pressing(screen: Screen) -> None:
+        begin(screen)
+        with suppress(KeyboardInterrupt):
+            if next(pressed, False):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Screen, "begin", pressing)
+    result = terminal.run("chat", stdin="One\nTwo\n")
+    stopped, _, answered = result.stdout.partition("Stopped.\n")
+    assert (stopped, answered) == ("", "The answer is 42.\n")
+    store = Store.open(terminal.data_dir / "playground.sqlite3")
+    owner = store.user_for_identity(OWNER).id
+    ((conversation,), _) = store.list_conversations(owner)
+    generations = store.conversation_generations(owner, conversation.id)
+    assert [each.status for each in generations] == [GenerationStatus.CANCELLED, GenerationStatus.FINISHED]
     store.close()
 
 
