@@ -154,12 +154,21 @@ class RunRegistry:
         self._kept: dict[str, _Kept] = {}
         self._owners: WeakValueDictionary[str, Owner] = WeakValueDictionary()
         self._ended_keys: set[str] = set()
+        self._barred: set[str] = set()
 
     def open(self, owner_id: str, generation_id: str, conversation_id: str, key: str = "") -> Run:
-        """A new run. What was begun for a key that has ended meanwhile is cancelled at once."""
+        """A new run. One for a key that has ended meanwhile, or for somebody barred, is cancelled at once."""
         run = self._open[generation_id] = Run(self.owner(owner_id), generation_id, conversation_id, key)
-        run.cancel_requested = key in self._ended_keys
+        run.cancel_requested = key in self._ended_keys or owner_id in self._barred
         return run
+
+    def bar(self, owner_id: str) -> None:
+        """Begin nothing more for this user, also what waits to begin."""
+        self._barred.add(owner_id)
+
+    def unbar(self, owner_id: str) -> None:
+        """Begin again what this user asks for."""
+        self._barred.discard(owner_id)
 
     def end_key(self, key: str) -> list[Run]:
         """Begin nothing more for this API key; gives what is open for it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -28,18 +29,25 @@ def encode(number: int, event: str, data: Any) -> bytes:
     return format_sse_event(data_str=text.encode("utf-8", "replace").decode(), event=event, id=str(number))
 
 
-async def follow(run: Run, after: int, may_read: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The run's events after number ``after``, several due ones at once, and a comment in quiet times.
+async def while_allowed(pieces: AsyncGenerator[bytes], may_read: Callable[[], bool]) -> AsyncGenerator[bytes]:
+    """A stream that ends with the session or key that it began with.
 
-    ``may_read`` is asked every few seconds, on a thread: a stream ends with the session that it began in.
+    ``may_read`` is asked every few seconds, on a thread, before the next piece is given.
     """
     clock = asyncio.get_running_loop().time
     asked = clock()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if clock() - asked >= ASK_SECONDS:
+                if not await run_in_threadpool(may_read):
+                    return
+                asked = clock()
+            yield piece
+
+
+async def follow(run: Run, after: int) -> AsyncGenerator[bytes]:
+    """The run's events after number ``after``, several due ones at once, and a comment in quiet times."""
     async for events in run.follow(after, PING_SECONDS):
-        if clock() - asked >= ASK_SECONDS:
-            if not await run_in_threadpool(may_read):
-                return
-            asked = clock()
         piece = b"" if events else KEEPALIVE_COMMENT
         for event in events:
             piece += encode(*event)

@@ -6,6 +6,7 @@ then it is copied to where it shall be, front to back and under another name, fo
 bucket, which knows neither locks nor writing in the middle of a file.
 
 Sessions are left out: a backup that is restored signs nobody in, also not those who have signed out since.
+So are the words of deleted texts, which the index of the search keeps for a while.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from pathlib import Path
 from storage.errors import DatabaseCorrupt, StorageError
 from storage.folder_lock import FolderLock
 from storage.migrate import FILE_MODE, make_folder
+from storage.search_schema import SEARCH_TABLES
 from storage.translate import plain_errors
 from storage.verification import Content, Stop, Stopped, never, opened, verify
 
 PAGES_AT_ONCE = 1000
+STEPS_AT_ONCE = 100_000
+"""Steps of SQLite's machine between two looks at whether to stop."""
 CHUNK_BYTES = 1 << 20
 PART = ".part"
 FORGOTTEN_SECONDS = 24 * 3600
@@ -156,9 +160,25 @@ def _snapshot(source: Path, part: Path, stop: Stop, live: bool) -> None:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         connection.backup(copy, pages=PAGES_AT_ONCE, progress=progress)
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-        if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'sessions'").fetchone():
-            copy.execute("PRAGMA secure_delete = ON").fetchall()
-            copy.execute("DELETE FROM sessions")
+        _clean(copy, stop)
+
+
+def _clean(copy: sqlite3.Connection, stop: Stop) -> None:
+    """Leave out sessions, and the words of deleted texts that the search's index has only marked as gone."""
+    tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    copy.execute("PRAGMA secure_delete = ON").fetchall()
+    if "sessions" in tables:
+        copy.execute("DELETE FROM sessions")
+    copy.set_progress_handler(lambda: int(stop()), STEPS_AT_ONCE)
+    try:
+        for name in tables & SEARCH_TABLES:
+            copy.execute(f"INSERT INTO {name} ({name}) VALUES ('optimize')")  # noqa: S608 - a name of ours
+    except sqlite3.OperationalError:
+        if stop():
+            raise Stopped from None
+        raise
+    finally:
+        copy.set_progress_handler(None, 0)
 
 
 @contextmanager

@@ -38,8 +38,9 @@ COMMON_PRAGMAS = (
     "mmap_size=0",
 )
 READER_PRAGMAS = ("foreign_keys=ON", "query_only=ON", "trusted_schema=OFF")
-WRITER_PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "trusted_schema=ON")
-"""The triggers write to FTS5 tables, which SQLite before 3.44 lets only a trusted schema do."""
+WRITER_PRAGMAS = ("journal_mode=WAL", "foreign_keys=ON", "trusted_schema=ON", "secure_delete=ON")
+"""The triggers write to FTS5 tables, which SQLite before 3.44 lets only a trusted schema do. What was deleted
+is overwritten, not only marked as free."""
 
 
 def connect(

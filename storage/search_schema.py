@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 OWNER_SHIFT = 39
 TITLES, MESSAGES, THOUGHTS = "search_titles", "search_messages", "search_thoughts"
+SEARCH_TABLES = {TITLES, MESSAGES, THOUGHTS}
 
 _TABLE = """
 CREATE VIRTUAL TABLE {name} USING fts5(

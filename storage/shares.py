@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ColumnElement, Select, delete, exists, select
 from sqlalchemy.orm import Session
 
 from storage.checksums import DAMAGED_SHARE, share_checksum
@@ -14,7 +14,7 @@ from storage.errors import DatabaseCorrupt, NotFound
 from storage.mapping import share_record
 from storage.owned import owned_conversation
 from storage.records import ShareRecord
-from storage.schema import ConversationRow, ShareRow
+from storage.schema import AccountRow, ConversationRow, ShareRow
 
 TOKEN_BYTES = 24
 
@@ -77,9 +77,12 @@ class ShareQueries(Queries):
         self._database.write(work)
 
     def shared_snapshot(self, token: str) -> tuple[ShareRecord, str]:
-        """What this token shows to everybody. Raises NotFound, or DatabaseCorrupt."""
+        """What this token shows to everybody; nothing while its owner is banned.
+
+        Raises NotFound, or DatabaseCorrupt.
+        """
         with self._database.read() as session:
-            row = session.scalar(_shared().where(ShareRow.token == token))
+            row = session.scalar(_shared().where(ShareRow.token == token, ~_of_somebody_banned()))
             if row is None:
                 raise NotFound
             stored = (row.title, row.include_reasoning, row.message_count, row.snapshot)
@@ -95,3 +98,7 @@ def _shared() -> Select[ShareRow]:
         .join(ConversationRow, ConversationRow.id == ShareRow.conversation_id)
         .where(ConversationRow.deleted_at.is_(None))
     )
+
+
+def _of_somebody_banned() -> ColumnElement[bool]:
+    return exists().where(AccountRow.user_id == ShareRow.owner_id, AccountRow.banned_at.is_not(None))

@@ -89,15 +89,18 @@ async def ban(
     if user_id == admin.user_id:
         raise PlaygroundError("conflict", "You cannot ban yourself.", status=409)
     summary = await run_in_threadpool(accounts.store.set_ban, user_id, accounts.clock())
+    turns.runs.bar(user_id)
     await leaving.stop_replies(turns.runs, engine, user_id)
     await responses.stop_owner(user_id)
     return {"user": _user(summary)}
 
 
 @router.delete("/users/{user_id}/ban")
-def lift_ban(user_id: str, admin: CurrentAdmin, store: StoreDep) -> views.Json:
+async def lift_ban(user_id: str, admin: CurrentAdmin, store: StoreDep, turns: TurnsDep) -> views.Json:
     """Let somebody in again."""
-    return {"user": _user(store.set_ban(user_id, None))}
+    summary = await run_in_threadpool(store.set_ban, user_id, None)
+    turns.runs.unbar(user_id)
+    return {"user": _user(summary)}
 
 
 @router.post("/users/{user_id}/role")

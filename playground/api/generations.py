@@ -60,7 +60,9 @@ async def follow_generation(
         after = 0
     if run.finished and after == run.last_number:
         return Response(status_code=204)
-    return sse.response(sse.follow(run, after, lambda: accounts.still_stands_for(visit, run.owner_id)))
+    return sse.response(
+        sse.while_allowed(sse.follow(run, after), lambda: accounts.still_stands_for(visit, run.owner_id))
+    )
 
 
 @router.post("/{generation_id}/cancel")

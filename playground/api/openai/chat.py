@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -25,6 +25,7 @@ from playground.api.openai.streaming import EventStream, Followers, data_line
 from playground.completions.service import Completion
 from playground.errors import PlaygroundError
 from playground.generation import GenerationEvent, Outcome, Portion
+from playground.sse import while_allowed
 from storage.records import GenerationStatus, new_id
 
 Json = dict[str, Any]
@@ -46,7 +47,8 @@ async def create_chat_completion(
     followers = Followers(completion)
     if body.stream:
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        return EventStream(answer.chunks(followers, include_usage=usage), followers.stop)
+        chunks = answer.chunks(followers, include_usage=usage)
+        return EventStream(while_allowed(chunks, caller.may_read), followers.stop)
     try:
         return JSONResponse(await while_here(request, answer.whole(followers)))
     finally:
@@ -96,7 +98,7 @@ class ChatAnswer:
         usage = self._usage()
         return {**self._head, "choices": choices, "usage": usage, "playground": await self._remarks()}
 
-    async def chunks(self, followers: Followers, *, include_usage: bool) -> AsyncIterator[bytes]:
+    async def chunks(self, followers: Followers, *, include_usage: bool) -> AsyncGenerator[bytes]:
         """The answer as server-sent events; a failure is an event with an ``error`` and the last one."""
         self._head["object"] = "chat.completion.chunk"
         between: Json = {"usage": None} if include_usage else {}

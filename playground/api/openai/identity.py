@@ -7,7 +7,9 @@ where nobody must sign in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -27,11 +29,15 @@ there is none that has this hash, and nobody takes the guest's things along by s
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The owner of what a request makes, and what he may have. ``shared``: it is the guest of all."""
+    """The owner of what a request makes, and what he may have. ``shared``: it is the guest of all.
+
+    ``may_read`` tells later whether the request may still read his things. Blocks.
+    """
 
     owner_id: str
     allowance: Allowance
     shared: bool = False
+    may_read: Callable[[], bool] = lambda: True
 
 
 def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
@@ -58,7 +64,9 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
         sentence = "This API key may not be used to ask the model."
         raise PlaygroundError("missing_scope", sentence, status=403)
     guest = actor.account is None and settings.sign_in_available
-    return Caller(actor.user_id, replace(allowance_for(settings, guest=guest), key=actor.key_id))
+    allowance = replace(allowance_for(settings, guest=guest), key=actor.key_id)
+    may_read = partial(accounts.still_stands_for, visit, actor.user_id)
+    return Caller(actor.user_id, allowance, may_read=may_read)
 
 
 def _known(accounts: Accounts, visit: Visit) -> Actor | None:

@@ -44,7 +44,8 @@ async def create_response(
     job = await while_here(request, making)
     if body.stream:
         # A reader that leaves ends the response, unless it is in the background.
-        return EventStream(_events(job.encoder.log, -1), partial(responses.leave, job))
+        events = sse.while_allowed(_events(job.encoder.log, -1), owner.may_read)
+        return EventStream(events, partial(responses.leave, job))
     if body.background:
         return job.encoder.snapshot()
     try:
@@ -69,7 +70,8 @@ async def get_response(
         remarks = response["playground"]
         return {**response, "playground": {**remarks, "notes": [*remarks["notes"], *_notes(request, GET)]}}
     log = await responses.log_of(owner.owner_id, response_id)
-    return sse.response(_events(log, -1 if starting_after is None else starting_after))
+    events = _events(log, -1 if starting_after is None else starting_after)
+    return sse.response(sse.while_allowed(events, owner.may_read))
 
 
 @router.post("/{response_id}/cancel")
