@@ -51,6 +51,8 @@ def run(settings: Settings, listener: socket) -> None:
         gc.enable()
         typer.echo(f"gpt-oss Playground is running at {server.page_address(settings)}")
         starting.append(asyncio.create_task(_start_engine(engine.start, app.state.page_served)))
+        if settings.sign_in_available:
+            starting.append(asyncio.create_task(app.state.sign_in.provider.probe()))
 
     async def on_drain() -> None:
         for task in starting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -81,6 +82,11 @@ class Backups:
     def _run(self) -> None:
         """The thread."""
         wait = self._settled_seconds
+        try:
+            if self._folder is not None:
+                backup.try_folder(self._folder)
+        except StorageError as error:  # told at once: the first backup may be a day away
+            self._failed(error)
         while self._folder is not None and not self._stop.wait(wait):
             try:
                 wait = self._seconds_left(self._folder)
@@ -131,12 +137,13 @@ def folder_of(settings: Settings) -> Path:
 
 
 def how_to_restore(settings: Settings) -> str:
-    """A sentence with the command that restores the newest backup that is there."""
+    """A sentence with the command that restores the newest backup that is there, into this data folder."""
+    command = f"python app.py restore --data-dir {shlex.quote(str(settings.data_dir))}"
     for folder in (settings.backup_dir, settings.data_dir / "backups"):
         try:
             newest = next(iter(backup.backups_in(folder)), None) if folder is not None else None
         except StorageError:
             continue
         if newest is not None:
-            return f"To restore the newest backup:\n  python app.py restore {newest}"
-    return "There is no backup here. To restore one from elsewhere:\n  python app.py restore FILE"
+            return f"To restore the newest backup:\n  {command} {shlex.quote(str(newest))}"
+    return f"There is no backup here. To restore one from elsewhere:\n  {command} FILE"

@@ -93,6 +93,10 @@ class AccountSettings(BaseSettings):
     def _someone_can_come_in(self) -> Self:
         if self.sign_in_required and self.oauth_client_id is None:
             raise ValueError("SIGN_IN=required, ALLOWED_USERS and ALLOWED_ORGS need OAUTH_CLIENT_ID")
+        useless = self.model_fields_set & {"oauth_client_secret", "openid_provider_url", "admin_users"}
+        if self.oauth_client_id is None and useless:
+            names = ", ".join(sorted(name.upper() for name in useless))
+            raise ValueError(f"{names}: without OAUTH_CLIENT_ID nobody can sign in")
         return self
 
     @property

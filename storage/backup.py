@@ -45,6 +45,7 @@ BESIDE = ("-wal", "-journal")
 NOT_THERE = {errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EPERM, errno.EXDEV}
 """What a mounted bucket says to what it cannot do."""
 
+BACKUPS = "The folder for backups"
 NO_DATABASE = "There is no database in the data folder yet."
 NO_SUCH_FILE = "There is no backup file of this name."
 NAME_TAKEN = "There is a file of this name already. Choose another name."
@@ -76,7 +77,7 @@ def backup_time(path: Path) -> datetime | None:
 
 def backups_in(folder: Path) -> list[Path]:
     """The backups in a folder, the newest first. Raises StorageError."""
-    with plain_errors(folder):
+    with plain_errors(folder, BACKUPS):
         if not folder.is_dir():
             return []
         found = [path for path in folder.iterdir() if backup_time(path) is not None]
@@ -91,16 +92,24 @@ def backup(database: Path, target: Path, stop: Stop = never) -> Content:
     """
     if not database.exists():
         raise StorageError(NO_DATABASE)
-    with plain_errors(target.parent):
+    with plain_errors(target.parent, BACKUPS):
         make_folder(target.parent)
         if target.exists():
             raise StorageError(NAME_TAKEN)
     with plain_errors(database.parent), _part_beside(database) as part:
         _snapshot(database, part, stop, live=True)
         content = verify(part, stop)
-        with plain_errors(target.parent):
+        with plain_errors(target.parent, BACKUPS):
             _copy(part, target, stop)
         return content
+
+
+def try_folder(folder: Path) -> None:
+    """See that backups can be written to this folder, which is made. Raises StorageError."""
+    with plain_errors(folder, BACKUPS):
+        make_folder(folder)
+        with _part_beside(folder / "try") as part:
+            part.touch(FILE_MODE)
 
 
 def keep_newest(folder: Path, count: int) -> None:

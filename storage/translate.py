@@ -65,8 +65,8 @@ def free_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def plain_errors(folder: Path) -> Iterator[None]:
-    """Raise only ``StorageError`` from the block; ``folder`` is where the database lies."""
+def plain_errors(folder: Path, called: str = "The data folder") -> Iterator[None]:
+    """Raise only ``StorageError`` from the block; ``folder`` is where the file lies that it works on."""
     try:
         yield
     except (StorageError, GeneratorExit):
@@ -80,19 +80,19 @@ def plain_errors(folder: Path) -> Iterator[None]:
     except PoolTimeout as error:
         raise StorageBusy from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise _told(error, folder) from error
+        raise _told(error, folder, called) from error
 
 
-def _error_of_system(code: int | None) -> StorageError:
+def _error_of_system(code: int | None, called: str) -> StorageError:
     """The error for one of the system's numbers."""
     if code in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull()
     if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
-        return StorageError("The data folder cannot be written to. Check its rights, or choose another one.")
+        return StorageError(f"{called} cannot be written to. Check its rights, or choose another one.")
     return StorageError()
 
 
-def _told(error: Exception, folder: Path) -> StorageError:
+def _told(error: Exception, folder: Path, called: str) -> StorageError:
     """Unwrap SQLAlchemy's error and choose ours."""
     cause = error.orig if isinstance(error, StatementError) else error
     if isinstance(cause, sqlite3.Error):
@@ -103,7 +103,7 @@ def _told(error: Exception, folder: Path) -> StorageError:
             return DatabaseCorrupt()  # the tables were there when the database was opened
         return error_of_sqlite(code or 0, free_bytes(folder))
     if isinstance(cause, OSError):
-        return _error_of_system(cause.errno)
+        return _error_of_system(cause.errno, called)
     if isinstance(cause, (LookupError, ValueError, TypeError, OverflowError)):
         return InvalidValue()  # a value that its column's type refused
     return StorageError()

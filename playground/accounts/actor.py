@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -75,14 +76,45 @@ def allowed_to(scope: KeyScope) -> Callable[[Actor], Actor]:
     return check
 
 
-def _page_visitor(actor: CurrentVisitor) -> Actor | None:
+def _page_visitor(actor: Actor | None) -> Actor | None:
     """Like ``CurrentVisitor``, for what shows conversations or settings."""
     if actor is not None:
         _check_scope(actor, KeyScope.CONVERSATIONS)
     return actor
 
 
-PageVisitor = Annotated[Actor | None, Depends(_page_visitor)]
+@dataclass(frozen=True, slots=True)
+class FirstVisit:
+    """Who asks for the page's start. ``refused`` says why a stranger may not stay without signing in."""
+
+    actor: Actor | None
+    refused: str = ""
+
+
+def _first_visit(request: Request, accounts: AccountsDep, visit: VisitDep) -> FirstVisit:
+    """Like ``_page_visitor``, but where too many strangers come, those with an account can still sign in."""
+    rates = cast(Rates, request.app.state.rates)
+    refusals: list[PlaygroundError] = []
+
+    def admit() -> None:
+        try:
+            rates.visitor_from(request.state.address)
+        except PlaygroundError as refusal:
+            refusals.append(refusal)
+            raise
+
+    try:
+        actor = accounts.find(visit, admit)
+    except PlaygroundError as error:
+        if error in refusals and accounts.settings.sign_in_available:
+            return FirstVisit(None, error.message)
+        raise
+    if actor is not None:
+        rates.request_of(actor.user_id)
+    return FirstVisit(_page_visitor(actor))
+
+
+FirstVisitDep = Annotated[FirstVisit, Depends(_first_visit)]
 
 
 def current_owner(actor: Annotated[Actor, Depends(allowed_to(KeyScope.CONVERSATIONS))]) -> str:

@@ -22,7 +22,7 @@ Claims = dict[str, Any]
 
 
 class WrongToken(Exception):
-    """The provider's answer does not say what it must say; the text is for the log and names no value."""
+    """The provider's answer does not say what it must say; the text is for the log and names no secret."""
 
 
 def algorithms(metadata: Claims) -> list[str]:

@@ -6,6 +6,7 @@ Everything that it answers is bounded in size and time. Whatever goes wrong is a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -32,6 +33,12 @@ PAUSE_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 1_000_000
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+NAME_CHARS = 200
+OAUTH_ERRORS = {
+    "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+    "invalid_scope", "access_denied", "server_error", "temporarily_unavailable",
+}  # fmt: skip
+"""RFC 6749, section 5.2 and 4.1.2.1. Any other text is not logged: a provider may repeat what it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,12 @@ class Provider:
             )
             await client.aclose()
         return str(address)
+
+    async def probe(self) -> None:
+        """See whether the provider can be asked, and log why it cannot."""
+        with contextlib.suppress(SignInFailed):
+            async with self._bounded():
+                await self._metadata.get()
 
     async def check_issuer(self, returned: str | None) -> None:
         """See that it is this provider that answers (RFC 9207).
@@ -151,7 +164,8 @@ class Provider:
         metadata = await self._get_json(self.url + DISCOVERY_PATH)
         issuer = metadata.get("issuer")
         if not isinstance(issuer, str) or issuer.rstrip("/") != self.url:
-            raise WrongToken("discovery names another issuer")
+            said = repr(issuer) if isinstance(issuer, str) else "none"
+            raise WrongToken(f"discovery names another issuer: {said[:NAME_CHARS]}")
         for name in ENDPOINTS:
             _check_address(metadata.get(name), self.url)
         return metadata
@@ -190,14 +204,15 @@ class Provider:
         )
 
     def _bounded(self) -> _Bounded:
-        return _Bounded(self._answer_seconds)
+        return _Bounded(self._answer_seconds, self.url)
 
 
 class _Bounded:
-    """Ends what takes too long, and turns every error into ``SignInFailed``."""
+    """Ends what takes too long, and turns every error into ``SignInFailed``. The log gets the reason."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, url: str) -> None:
         self._timeout = asyncio.timeout(seconds)
+        self._url = url
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
@@ -211,9 +226,10 @@ class _Bounded:
             return
         # A provider may answer with anything; whatever a library makes of it is a refusal.
         away = isinstance(error, (TimeoutError, httpx2.HTTPError))
-        reason = error.error if isinstance(error, OAuthError) else error
-        said = str(reason)[:100] if isinstance(error, WrongToken) else type(error).__name__
-        log.warning("a sign-in failed: %s", said)
+        said = str(error)[: 2 * NAME_CHARS] if isinstance(error, WrongToken) else type(error).__name__
+        if isinstance(error, OAuthError):
+            said = error.error if error.error in OAUTH_ERRORS else "an error that OAuth does not know"
+        log.warning("sign-in by %s does not work: %s", self._url, said)
         raise SignInFailed("unavailable" if away else "failed") from None
 
 

@@ -55,15 +55,19 @@ def me(actor: Actor | None) -> views.Json:
     }
 
 
-def sign_in(settings: Settings) -> views.Json:
-    """Whether and where people can sign in, and what guests should know."""
+def sign_in(settings: Settings, refused: str = "") -> views.Json:
+    """Whether and where people can sign in, and what guests should know.
+
+    ``refused`` is why this visitor may not be a guest, where guests are welcome in general.
+    """
     available = settings.sign_in_available
     note = "Only this browser can see these conversations."
     if available:
         note += " Sign in to have them everywhere."
     return {
         "available": available,
-        "required": settings.sign_in_required,
+        "required": settings.sign_in_required or bool(refused),
+        "reason": refused and f"{refused} Or sign in, if you have an account here.",
         "url": "/oauth/login",
         "provider": settings.provider_name,
         "note": note,

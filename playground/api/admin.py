@@ -56,6 +56,7 @@ def overview(
                 "integrity": "ok" if backups.whole else "damaged",
                 "last_backup": views.moment(backups.last_backup),
                 "backup_error": backups.error,
+                "backups": settings.backup_dir is not None,
             },
             "uptime_seconds": round(time.monotonic() - STARTED),
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from playground import models, views
-from playground.accounts.actor import CurrentOwner, PageVisitor
+from playground.accounts.actor import CurrentOwner, FirstVisitDep
 from playground.api import account
 from playground.api.bodies import (
     IDENTITY_CHARS,
@@ -25,13 +25,13 @@ health_router = APIRouter()
 
 
 @router.get("/bootstrap")
-def bootstrap(visitor: PageVisitor, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
+def bootstrap(visit: FirstVisitDep, store: StoreDep, engine: EngineDep, settings: SettingsDep) -> views.Json:
     """All that the page needs at start, in one answer; also for a stranger who has to sign in first."""
-    health = engine.health()
+    health, visitor = engine.health(), visit.actor
     preferences = Preferences() if visitor is None else store.get_preferences(visitor.user_id)
     return {
         "me": account.me(visitor),
-        "sign_in": account.sign_in(settings),
+        "sign_in": account.sign_in(settings, visit.refused),
         "preferences": views.preferences(preferences),
         "model": models.current(health),
         "limits": {

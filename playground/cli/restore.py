@@ -19,15 +19,18 @@ def restore(
     data_dir: common.DataDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Put a backup in the place of the database, which is kept too. Stop the playground first."""
+    """Put a backup in the place of the database. Stop the playground first.
+
+    The database that was there is kept beside it, each time; remove it when you do not need it any more.
+    """
     from storage import backup as files
     from storage.errors import StorageError
 
     settings = common.settings_or_stop(data_dir=data_dir)
     try:
         source = file or _newest(settings)
-        if file is None and not yes:
-            typer.confirm(f"Restore {source}?", abort=True)
+        if settings.database_path.exists() and source.is_file() and not yes:
+            typer.confirm(f"Restore {source} in the place of {settings.database_path}?", abort=True)
         restored = files.restore(settings.database_path, source)
     except StorageError as error:
         raise common.stop(error) from None

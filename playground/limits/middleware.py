@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError
 from playground.limits.addresses import address_of
 from playground.limits.rates import Rates
+
+log = logging.getLogger(__name__)
 
 FREE = re.compile(r"/(static/.*|assets/.*|theme\.css|favicon\.ico|healthz)\Z", re.DOTALL)
 """Files that cost next to nothing; a page asks for a hundred of them at once."""
@@ -31,10 +35,12 @@ class AddressLimits:
         self.app = app
         self.rates = rates
         self.hops = hops
+        self._told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             address = address_of(scope, hops=self.hops)
+            self._look_for_proxy(scope)
             scope.setdefault("state", {})["address"] = address
             send = self._holding(send, address)
             try:
@@ -43,6 +49,16 @@ class AddressLimits:
                 await error.response()(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _look_for_proxy(self, scope: Scope) -> None:
+        """Tell the operator once, when a proxy seems to be in front that nothing is known of."""
+        if self._told or self.hops or "x-forwarded-for" not in Headers(scope=scope):
+            return
+        self._told = True
+        log.warning(
+            "A request carries X-Forwarded-For, but BEHIND_PROXY is not set. If a proxy is in front, set it: "
+            "until then all visitors count as one address, and share its limits."
+        )
 
     def _holding(self, send: Send, address: str) -> Send:
         """Like ``send``, but late where it refuses once more."""

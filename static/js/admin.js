@@ -80,9 +80,9 @@ function use(totals) {
 
 /** @returns {[string, string][]} */
 function state({ engine, database, uptime_seconds: uptime }) {
-  const { bytes: size, integrity, last_backup: backup, backup_error: problem } = database;
+  const { bytes: size, integrity, backups, last_backup: backup, backup_error: problem } = database;
   const whole = integrity === "ok" ? "intact" : integrity;
-  const saved = backup ? ago(backup) : "none yet";
+  const saved = backup ? ago(backup) : backups ? "none yet" : "off: BACKUP_DIR is not set";
   return [
     ["Engine", work(engine)],
     ["Running for", span(uptime)],

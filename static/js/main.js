@@ -221,7 +221,7 @@ async function firstState() {
   }
   const { me, sign_in: signIn, preferences, model, limits, suggestions } = answer;
   if (signIn.required && me.kind !== "account") {
-    showWelcome(signIn);
+    showWelcome(signIn, signIn.reason);
     return false;
   }
   store.set({ ready: true, me, signIn, preferences: { ...preferences, ...early }, model, limits, suggestions });

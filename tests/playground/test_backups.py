@@ -108,7 +108,8 @@ def test_a_failure_is_told_once_and_until_one_succeeds(
     with caplog.at_level(logging.INFO, "playground.backups"):
         made.start()
         eventually(lambda: len(looks) > 5)
-        assert made.state.error
+        assert made.state.error is not None
+        assert made.state.error.startswith("The folder for backups cannot be written to.")
         assert made.state.last_backup is None
         assert len([each for each in caplog.records if each.levelno == logging.ERROR]) == 1
         folder.unlink()
@@ -180,7 +181,7 @@ def test_the_commands_make_check_and_restore(database: Path, tmp_path: Path) -> 
     spoil(database)
     code, said = run(folder, "check")
     assert code == 1
-    assert f"python app.py restore {made}" in said
+    assert f"python app.py restore --data-dir {folder} {made}" in said
     code, said = run(folder, "restore", answer="n\n")
     assert code == 1
     assert run(folder, "check")[0] == 1
@@ -202,12 +203,14 @@ def test_the_commands_refuse_with_one_sentence(database: Path, tmp_path: Path) -
     code, said = run(folder, "restore")
     assert (code, said.startswith("There is no backup in")) == (1, True)
     (tmp_path / "foreign").write_text("recipes")
-    assert run(folder, "restore", str(tmp_path / "foreign")) == (1, f"{backup.NOT_A_BACKUP}\n")
+    assert run(folder, "restore", "--yes", str(tmp_path / "foreign")) == (1, f"{backup.NOT_A_BACKUP}\n")
+    code, said = run(folder, "restore", str(tmp_path / "foreign"), answer="n\n")
+    assert (code, "in the place of" in said) == (1, True), "a named file is asked about, too"
     assert database.read_bytes() == before
     store = Store.open(database)
     try:
         assert run(folder, "backup", str(tmp_path / "copy"))[0] == 0  # also while it runs
-        code, said = run(folder, "restore", str(tmp_path / "copy"))
+        code, said = run(folder, "restore", "--yes", str(tmp_path / "copy"))
         assert (code, "Another playground" in said) == (1, True)
     finally:
         store.close()
@@ -215,10 +218,24 @@ def test_the_commands_refuse_with_one_sentence(database: Path, tmp_path: Path) -
 
 def test_who_finds_a_damaged_database_is_told_the_way_back(database: Path, tmp_path: Path) -> None:
     settings = settings_for(database.parent, backup_dir=tmp_path / "bucket")
-    assert how_to_restore(settings).endswith("python app.py restore FILE")
+    restore = f"python app.py restore --data-dir {database.parent}"
+    assert how_to_restore(settings).endswith(f"{restore} FILE")
     own = database.parent / "backups" / backup.backup_name(datetime.now(UTC))
     backup.backup(database, own)
-    assert how_to_restore(settings).endswith(f"python app.py restore {own}")
+    assert how_to_restore(settings).endswith(f"{restore} {own}")
     scheduled = tmp_path / "bucket" / backup.backup_name(datetime.now(UTC) - DAY)
     backup.backup(database, scheduled)
-    assert how_to_restore(settings).endswith(f"python app.py restore {scheduled}")
+    assert how_to_restore(settings).endswith(f"{restore} {scheduled}")
+
+
+def test_a_folder_for_backups_that_is_none_is_told_at_the_start(
+    database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    made = Backups(database, tmp_path / "file" / "bucket", DAY, keep=2, settled_seconds=3600)
+    made.start()
+    eventually(lambda: made.state.error)
+    made.close()
+    assert "The folder for backups cannot be written to." in caplog.text
+    code, said = run(database.parent, "backup", str(tmp_path / "file" / "copy"))
+    assert (code, said.startswith("The folder for backups cannot")) == (1, True)

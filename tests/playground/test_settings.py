@@ -153,7 +153,9 @@ def test_the_app_refuses_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert (app.returncode, out) == (1, "")
     assert "damaged" in err
     assert "Traceback" not in err
-    assert str(tmp_path) not in err
+    sentence, _, command = err.partition("  python app.py restore")
+    assert str(tmp_path) not in sentence
+    assert command == f" --data-dir {tmp_path} FILE\n", "not into the folder of somebody else's settings"
 
 
 def test_the_app_says_when_it_answers_and_ends_cleanly(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
+from playground.accounts.provider import Provider
 from playground.accounts.secret_box import SecretBox
 from tests.attacks.flows import browser_of, error_of, ready, sign_in_settings
 from tests.attacks.own_provider import ACCESS_TOKEN, ADA, OwnProvider, own_provider
@@ -204,3 +205,35 @@ async def test_an_account_has_the_cookie_of_its_place(tmp_path: Path) -> None:
             asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
             assert asked["redirect_uri"] == "https://playground.example.org/oauth/callback"
             assert "Secure" in answer.headers["set-cookie"]
+
+
+async def test_the_operator_reads_why_a_sign_in_did_not_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The word that OAuth has for it, but nothing else that the provider says."""
+    async with (
+        stage(tmp_path, oauth_client_secret="not the right one") as (world, provider),
+        browser_of(world) as browser,
+    ):
+        assert await sign_in(browser) == "failed"
+        assert f"sign-in by {provider.url} does not work: invalid_grant" in caplog.text
+    assert "not the right one" not in caplog.text
+
+
+@pytest.mark.parametrize(("path", "reason"), [("", ""), ("/other", "status 404"), (None, "ConnectError")])
+async def test_a_wrong_address_of_the_provider_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str | None, reason: str
+) -> None:
+    async with own_provider() as provider:
+        address = "http://127.0.0.1:9" if path is None else provider.url + path
+        await Provider(address, "client", None, "openid").probe()
+    assert caplog.text.count("does not work") == bool(reason)
+    assert reason in caplog.text
+
+
+async def test_who_the_provider_says_it_is_instead_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with own_provider() as provider:
+        await Provider(provider.url.replace("127.0.0.1", "localhost"), "client", None, "openid").probe()
+    assert f"discovery names another issuer: '{provider.url}'" in caplog.text

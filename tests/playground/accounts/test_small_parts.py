@@ -31,6 +31,8 @@ def settings(**values: Any) -> Settings:
     [
         ({"sign_in": "required"}, "need OAUTH_CLIENT_ID"),
         ({"allowed_users": "ada"}, "need OAUTH_CLIENT_ID"),
+        ({"admin_users": "ada", "oauth_client_secret": "x"}, "ADMIN_USERS, OAUTH_CLIENT_SECRET: without"),
+        ({"openid_provider_url": "https://id.example"}, "without OAUTH_CLIENT_ID nobody can sign in"),
         ({"allowed_orgs": "makers"}, "need OAUTH_CLIENT_ID"),
         ({"openid_provider_url": "http://login.example.org"}, "OPENID_PROVIDER_URL: must look like https://"),
         ({"openid_provider_url": "login.example.org"}, "OPENID_PROVIDER_URL: must look like https://"),
