@@ -18,3 +18,11 @@ def use_few_arenas() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
     except (AttributeError, OSError, TypeError):
         return  # not glibc
+
+
+def give_back() -> None:
+    """Return to the system what lies free between what is in use. Takes milliseconds; see malloc_trim(3)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return

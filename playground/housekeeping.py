@@ -10,6 +10,7 @@ from datetime import timedelta
 from starlette.concurrency import run_in_threadpool
 
 from playground.accounts.service import Accounts
+from playground.allocator import give_back
 from playground.temporary import Stores
 from playground.turns import TurnService
 from storage.clock import steady_now
@@ -18,6 +19,8 @@ from storage.errors import StorageError
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 15.0
+MEMORY_EVERY = 4
+"""Once a minute: a large import or export leaves holes, which would stay until the process ends."""
 ACCOUNTS_EVERY = 240
 """Once an hour: what is over is refused at once in any case."""
 UNDO_SECONDS = 60.0
@@ -29,6 +32,8 @@ async def tidy_regularly(stores: Stores, turns: TurnService, accounts: Accounts)
         await asyncio.sleep(EVERY_SECONDS)
         try:
             await tidy(stores, turns)
+            if count % MEMORY_EVERY == 0:
+                await run_in_threadpool(give_back)
             if count % ACCOUNTS_EVERY == 0:
                 await run_in_threadpool(stores.kept.tidy_sessions, accounts.clock(), accounts.idle)
                 await run_in_threadpool(forget_responses, stores, accounts)

@@ -1,4 +1,4 @@
-"""The C library's arenas: two for all threads, where there would be one for each."""
+"""The C library's memory: two arenas for all threads, and what is free goes back to the system."""
 
 from __future__ import annotations
 
@@ -45,3 +45,23 @@ def test_all_threads_share_two_arenas(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", PROGRAM, way, str(file)], cwd=ROOT, check=True, timeout=60)
         found[way] = file.read_text().count("<heap nr=")
     assert found["few"] <= 2 < found["as it is"]
+
+
+HOLES = """
+import psutil
+from playground.allocator import give_back
+
+kept = [(bytearray(8000), bytearray(200)) for _ in range(10_000)]
+kept = [small for _, small in kept]  # each holds up what is below it
+process = psutil.Process()
+before = process.memory_info().rss
+give_back()
+print(before - process.memory_info().rss)
+"""
+
+
+def test_what_is_free_between_what_is_used_goes_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOLES], cwd=ROOT, check=True, timeout=60, capture_output=True, text=True
+    )
+    assert int(done.stdout) > 20_000_000
