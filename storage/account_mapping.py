@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storage.account_records import Account, ApiKey, KeyScope, LoginSession
-from storage.schema import AccountRow, ApiKeyRow, LoginSessionRow
+from storage.account_schema import AccountRow, ApiKeyRow, LoginSessionRow
 
 
 def account_record(row: AccountRow) -> Account:

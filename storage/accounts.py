@@ -12,20 +12,11 @@ from sqlalchemy.orm import Session
 
 from storage.account_mapping import account_record, login_record
 from storage.account_records import Account, AccountRole, Identity, LoginSession
+from storage.account_schema import AccountRow, ApiKeyRow, LoginSessionRow, UsageRow
 from storage.database import Queries, fresh_id
 from storage.errors import AccountBanned, NotFound
 from storage.records import new_id
-from storage.schema import (
-    AccountRow,
-    ApiKeyRow,
-    ConversationRow,
-    LoginSessionRow,
-    PresetRow,
-    ResponseRow,
-    ShareRow,
-    UsageRow,
-    UserRow,
-)
+from storage.schema import ConversationRow, PresetRow, ResponseRow, ShareRow, UserRow
 from storage.take_over import take_over
 from storage.users import by_identity, new_user
 

@@ -9,17 +9,11 @@ from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from storage.account_records import AccountRole, Totals, UserSummary
+from storage.account_schema import AccountRow, LoginSessionRow, UsageRow
 from storage.conversations import check_limit
 from storage.database import Queries
 from storage.errors import Conflict, InvalidValue, NotFound
-from storage.schema import (
-    AccountRow,
-    ConversationRow,
-    LoginSessionRow,
-    MessageRow,
-    UsageRow,
-    UserRow,
-)
+from storage.schema import ConversationRow, MessageRow, UserRow
 
 DAYS_SUMMED = 30
 LAST_ADMIN = "This is the last admin. Make somebody else an admin first."

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from storage.account_mapping import account_record, key_record
 from storage.account_records import Account, ApiKey, KeyScope
+from storage.account_schema import AccountRow, ApiKeyRow
 from storage.database import Queries, fresh_id
 from storage.errors import NotFound, TooMany
-from storage.schema import AccountRow, ApiKeyRow
 
 MOST_KEYS = 20
 USED_EVERY = timedelta(minutes=1)

@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy 2 typed models.
 
 The migrations in ``storage/migrations/versions`` build the same tables; a test compares the two word for
-word. The index of the search is in ``storage.search_schema``.
+word. Those of accounts are in ``storage.account_schema``, and the index of the search is in
+``storage.search_schema``.
 
 Foreign keys: deleting a user or a conversation cascades to all that it owns, always through one level. The
 links inside the tree (parent, leaf, user message, generation) do not cascade: they vanish in the same
@@ -29,7 +30,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from inference.types import Channel, FinishReason, ReasoningEffort, Role
-from storage.account_records import AccountRole
 from storage.column_types import TokenIds
 from storage.records import ChatSettings, GenerationStatus, ReplyMode, Theme
 from storage.response_records import ResponseStatus
@@ -293,76 +293,6 @@ class ShareRow(Base):
     created_at: Mapped[datetime]
     snapshot: Mapped[str] = mapped_column(deferred=True)
     checksum: Mapped[int] = mapped_column(server_default=text("0"), deferred=True)
-
-
-class AccountRow(Base):
-    """A user who has signed in; one for each person of a provider."""
-
-    __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("provider", "subject", name="uq_accounts_provider_subject"),)
-
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    provider: Mapped[str]
-    subject: Mapped[str]
-    handle: Mapped[str]
-    display_name: Mapped[str]
-    email: Mapped[str | None]
-    role: Mapped[AccountRole]
-    banned_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    signed_in_at: Mapped[datetime]
-
-
-class LoginSessionRow(Base):
-    """One browser that is signed in. The provider's ``access_token`` is encrypted before it comes here."""
-
-    __tablename__ = "sessions"
-    __table_args__ = (
-        CheckConstraint("length(token_hash) = 64", name="token_hash"),
-        {"sqlite_autoincrement": True},
-    )
-
-    sequence: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    token_hash: Mapped[str] = mapped_column(unique=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    client: Mapped[str]
-    created_at: Mapped[datetime]
-    last_seen_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-    access_token: Mapped[bytes | None] = mapped_column(deferred=True)
-
-
-class ApiKeyRow(Base):
-    """A key of a user; ``scopes`` are words with spaces between them."""
-
-    __tablename__ = "api_keys"
-    __table_args__ = (
-        CheckConstraint("length(key_hash) = 64", name="key_hash"),
-        {"sqlite_autoincrement": True},
-    )
-
-    sequence: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    name: Mapped[str]
-    key_hash: Mapped[str] = mapped_column(unique=True)
-    hint: Mapped[str]
-    scopes: Mapped[str]
-    created_at: Mapped[datetime]
-    last_used_at: Mapped[datetime | None]
-
-
-class UsageRow(Base):
-    """What a user had on one day (YYYY-MM-DD, UTC)."""
-
-    __tablename__ = "usage"
-    __table_args__ = (CheckConstraint("length(day) = 10", name="day"),)
-
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    day: Mapped[str] = mapped_column(primary_key=True, index=True)
-    requests: Mapped[int]
-    tokens: Mapped[int]
 
 
 class ResponseRow(Base):

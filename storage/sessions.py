@@ -9,17 +9,10 @@ from sqlalchemy.orm import Session
 
 from storage.account_mapping import account_record, login_record
 from storage.account_records import Account, LoginSession
+from storage.account_schema import AccountRow, ApiKeyRow, LoginSessionRow
 from storage.database import Queries
 from storage.errors import NotFound
-from storage.schema import (
-    AccountRow,
-    ApiKeyRow,
-    ConversationRow,
-    LoginSessionRow,
-    PresetRow,
-    ResponseRow,
-    UserRow,
-)
+from storage.schema import ConversationRow, PresetRow, ResponseRow, UserRow
 
 SEEN_EVERY = timedelta(minutes=5)
 """How stale ``last_seen_at`` may be: most requests must not cost a write."""

@@ -6,17 +6,16 @@ from sqlalchemy import delete, exists, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session, aliased
 
+from storage.account_schema import ApiKeyRow, UsageRow
 from storage.mapping import preferences_record
 from storage.records import Preferences
 from storage.schema import (
-    ApiKeyRow,
     ConversationRow,
     GenerationRow,
     PreferencesRow,
     PresetRow,
     ResponseRow,
     ShareRow,
-    UsageRow,
     UserRow,
 )
 from storage.search_schema import MESSAGES, OWNER_SHIFT, THOUGHTS, TITLES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from storage.account_records import Usage
+from storage.account_schema import UsageRow
 from storage.database import Queries
-from storage.schema import UsageRow
 from storage.take_over import count_usage
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import func, select, text, update
 
 from storage import api_keys, sessions
 from storage.account_records import KeyScope, Usage
+from storage.account_schema import ApiKeyRow, LoginSessionRow
 from storage.errors import InvalidValue, NotFound, TooMany
 from storage.records import ChatSettings
-from storage.schema import ApiKeyRow, LoginSessionRow, UserRow
+from storage.schema import UserRow
 from storage.store import Store
 from tests.storage.accounts_helpers import IDLE, NOW, TODAY, sign_in
 from tests.storage.helpers import begin, identity
