@@ -37,8 +37,8 @@ class AccountSettings(BaseSettings):
     )
     allowed_users: Names = Field(
         default=(),
-        description="Only these people, separated by commas: user names, ids, or verified mail addresses. "
-        "They must sign in.",
+        description="Only these people, separated by commas: the provider's user names, its ids written "
+        "`id:...`, or verified mail addresses. They must sign in.",
     )
     allowed_orgs: Names = Field(
         default=(),

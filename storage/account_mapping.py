@@ -19,6 +19,7 @@ def account_record(row: AccountRow) -> Account:
         banned_at=row.banned_at,
         created_at=row.created_at,
         signed_in_at=row.signed_in_at,
+        user_name=row.user_name,
     )
 
 

@@ -26,18 +26,26 @@ class KeyScope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is to a sign-in provider; ``subject`` is that provider's id of the person."""
+    """Who somebody is to a sign-in provider; ``subject`` is that provider's id of the person.
+
+    ``handle`` and ``display_name`` are for people to read and prove nothing; ``email`` and ``user_name`` are
+    there only where the provider vouches for them.
+    """
 
     provider: str
     subject: str
     handle: str
     display_name: str
     email: str | None = None
+    user_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user who has signed in. A user without one is a guest, known by a browser's cookie alone."""
+    """A user who has signed in. A user without one is a guest, known by a browser's cookie alone.
+
+    The names are as in ``Identity``, as they were at the last sign-in.
+    """
 
     user_id: str
     provider: str
@@ -49,6 +57,7 @@ class Account:
     banned_at: datetime | None
     created_at: datetime
     signed_in_at: datetime
+    user_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ from storage.schema_base import Base
 
 
 class AccountRow(Base):
-    """A user who has signed in; one for each person of a provider."""
+    """A user who has signed in; one for each person of a provider.
+
+    ``handle`` is for people to read; ``user_name`` is the one that the provider vouches for, if any.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (UniqueConstraint("provider", "subject", name="uq_accounts_provider_subject"),)
@@ -23,6 +26,7 @@ class AccountRow(Base):
     handle: Mapped[str]
     display_name: Mapped[str]
     email: Mapped[str | None]
+    user_name: Mapped[str | None]
     role: Mapped[AccountRole]
     banned_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -136,6 +136,7 @@ def _account(
     row.handle = identity.handle
     row.display_name = identity.display_name
     row.email = identity.email
+    row.user_name = identity.user_name
     row.role = role or row.role
     row.signed_in_at = now
     session.execute(update(UserRow).where(UserRow.id == row.user_id).values(last_seen_at=now))
@@ -159,6 +160,7 @@ def _new_account(
         handle=identity.handle,
         display_name=identity.display_name,
         email=identity.email,
+        user_name=identity.user_name,
         role=role,
         created_at=now,
         signed_in_at=now,

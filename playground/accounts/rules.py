@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,18 @@ from storage.account_records import Account, AccountRole, Identity
 
 NAME_CHARS = 200
 MOST_GROUPS = 1000
+ID_MARK = "id:"
+LOOKS_LIKE_AN_ID = re.compile(r"[0-9A-Fa-f-]{20,}\Z")
+"""Ids of Hugging Face (24 hexadecimal digits), Google (21 digits) and many others (UUIDs)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody as the provider describes them; ``email`` only where the provider has verified it.
 
-    ``groups`` are names of organisations and groups, folded to lower case.
+    ``user_name`` is the claim ``preferred_username`` as it came. What stands in for it in ``handle`` is for
+    people to read, for it can often be chosen freely. ``groups`` are names of organisations and groups,
+    folded to lower case.
     """
 
     identity: Identity
@@ -31,10 +37,21 @@ def person(provider: str, claims: dict[str, Any], userinfo: dict[str, Any]) -> P
     subject = str(claims["sub"])
     handle = one_line(said.get("preferred_username") or said.get("nickname"), NAME_CHARS)
     name = one_line(said.get("name"), NAME_CHARS)
-    email = one_line(said.get("email"), NAME_CHARS) if said.get("email_verified") is True else None
+    email = _verified_email(userinfo) or _verified_email(claims)
     handle = handle or (email or "").partition("@")[0] or subject
-    identity = Identity(provider, subject, handle, name or handle, email or None)
+    user_name = _unchanged(said.get("preferred_username"))
+    identity = Identity(provider, subject, handle, name or handle, email, user_name)
     return Person(identity, frozenset(_groups(said)))
+
+
+def _verified_email(said: dict[str, Any]) -> str | None:
+    """The mail address that this answer calls verified; the other answer may speak of another address."""
+    return _unchanged(said.get("email")) if said.get("email_verified") is True else None
+
+
+def _unchanged(value: Any) -> str | None:
+    """A text that is one short line as it came: a cleaned one may read like somebody else's."""
+    return value if isinstance(value, str) and value and value == one_line(value, NAME_CHARS) else None
 
 
 def _groups(said: dict[str, Any]) -> Iterable[str]:
@@ -83,12 +100,26 @@ def first_is_admin(settings: Settings) -> bool:
     return not settings.admin_users and not (settings.on_space and settings.space_creator_user_id)
 
 
-def _is_listed(names: tuple[str, ...], who: Identity | Account) -> bool:
-    """A name with an @ is a verified mail address and nothing else, for a user name may look like one."""
-    for name in names:
-        if "@" in name:
-            if who.email is not None and who.email.casefold() == name.casefold():
-                return True
-        elif name == who.subject or name.casefold() == who.handle.casefold():
-            return True
-    return False
+def _is_listed(entries: tuple[str, ...], who: Identity | Account) -> bool:
+    """Whether the operator has listed this person."""
+    return any(_means(entry, who) for entry in entries)
+
+
+def _means(entry: str, who: Identity | Account) -> bool:
+    """Whether an entry is this person's. Each is one kind of thing only, for people choose their user names.
+
+    After ``id:`` comes the provider's id; with an @ it is a verified mail address; what looks like an id is
+    one; all else is the user name that the provider vouches for.
+    """
+    if entry.startswith(ID_MARK):
+        return entry.removeprefix(ID_MARK).strip() == who.subject
+    if "@" in entry:
+        return who.email is not None and _same(entry, who.email)
+    if LOOKS_LIKE_AN_ID.match(entry):
+        return entry == who.subject
+    return who.user_name is not None and _same(entry, who.user_name)
+
+
+def _same(listed: str, said: str) -> bool:
+    """Without regard to case, but no foreign letter stands for a plain one: the long s folds to s."""
+    return listed.isascii() == said.isascii() and listed.casefold() == said.casefold()

@@ -64,7 +64,7 @@ def signed_in(world: World, name: str, role: AccountRole = AccountRole.MEMBER) -
     """A browser of somebody who has just signed in; the same name is the same account."""
     now, token = datetime.now(UTC), new_token()
     world.store.sign_in(
-        Identity(PROVIDER, name, name, name.title(), f"{name}@example.org"),
+        Identity(PROVIDER, name, name, name.title(), f"{name}@example.org", name),
         token_hash=token_hash(token),
         client="Firefox on Linux",
         now=now,

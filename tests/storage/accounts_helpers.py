@@ -31,7 +31,7 @@ def sign_in(
         "guest_hash": None,
         "role": None,
     }
-    who = Identity("https://id.example", f"subject {name}", name, name.title(), f"{name}@example.org")
+    who = Identity("https://id.example", f"subject {name}", name, name.title(), f"{name}@example.org", name)
     return store.sign_in(who, **(arguments | changes))
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from inference.types import ReasoningEffort
-from storage.account_records import AccountRole
+from storage.account_records import AccountRole, Identity
 from storage.errors import AccountBanned, Conflict, InvalidValue, NotFound
 from storage.records import ChatSettings, GenerationStatus
 from storage.schema_base import Base
@@ -82,6 +82,18 @@ def test_a_later_sign_in_finds_the_account_and_renews_its_names(store: Store) ->
     assert again.user_id == first.user_id == login.user_id
     assert (again.created_at, again.signed_in_at, again.role) == (NOW, later, AccountRole.ADMIN)
     assert sign_in(store, "ada", "third", role=AccountRole.MEMBER)[0].role is AccountRole.MEMBER
+
+
+def test_the_name_that_a_provider_vouches_for_is_that_of_the_last_sign_in(store: Store) -> None:
+    first, _ = sign_in(store, "ada")
+    assert first.user_name == "ada"
+    who = Identity("https://id.example", "subject ada", "ada", "Ada")
+    store.sign_in(
+        who, token_hash=identity("new"), client="Firefox", now=NOW, expires_at=NOW + timedelta(days=1)
+    )
+    found = store.account_of(first.user_id)
+    assert found is not None
+    assert (found.handle, found.user_name, found.email) == ("ada", None, None)
 
 
 def test_the_first_sign_in_keeps_all_that_the_guest_made(store: Store) -> None:

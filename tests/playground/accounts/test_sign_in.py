@@ -120,6 +120,23 @@ async def test_where_admins_are_named_the_first_is_none(tmp_path: Path) -> None:
         assert ((await me(one))["role"], (await me(two))["role"]) == ("member", "admin")
 
 
+async def test_nobody_becomes_an_admin_by_the_name_in_a_mail_address(tmp_path: Path) -> None:
+    async with stage(tmp_path, admin_users="ada") as (world, provider), browser_of(world) as browser:
+        provider.person = {"sub": "eve's id", "email": "ada@attacker.example", "email_verified": True}
+        assert await sign_in(browser) == ""
+        found = await me(browser)
+        assert (found["handle"], found["role"]) == ("ada", "member")
+
+
+async def test_a_listed_name_stays_in_as_long_as_the_provider_vouches_for_it(tmp_path: Path) -> None:
+    async with stage(tmp_path, allowed_users="ada") as (world, provider), browser_of(world) as browser:
+        assert await sign_in(browser) == ""
+        assert (await browser.get("/api/conversations")).status_code == 200
+        async with browser_of(world) as later:  # the same person under a name that is only shown
+            provider.person = {"sub": ADA["sub"], "nickname": "ada"}
+            assert await sign_in(later) == "not_allowed"
+
+
 async def test_only_chosen_people_come_in(tmp_path: Path) -> None:
     values = {"allowed_orgs": "makers", "allowed_users": "boss"}
     async with stage(tmp_path, **values) as (world, provider), browser_of(world) as browser:

@@ -81,6 +81,44 @@ def test_a_person_is_read_from_both_answers() -> None:
     assert person("p", {"sub": "17"}, {}).identity.handle == "17"
 
 
+def test_a_mail_address_is_verified_by_the_answer_that_it_stands_in() -> None:
+    said: dict[str, Any] = {"email": "boss@example.org"}
+    verified: dict[str, Any] = {"email": "ada@example.org", "email_verified": True}
+    for claims, userinfo in ((said, {"email_verified": True}), ({"email_verified": True}, said)):
+        mixed = person("p", {"sub": "9", **claims}, {"sub": "9", **userinfo})
+        assert mixed.identity.email is None
+    for claims, userinfo in ((said, verified), (verified, said), (verified, {})):
+        assert person("p", {"sub": "9", **claims}, userinfo).identity.email == "ada@example.org"
+    cleaned = person("p", {"sub": "9", "email": "bo\u200bss@example.org", "email_verified": True}, {})
+    assert cleaned.identity.email is None
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"email": "alice@attacker.example", "email_verified": True},
+        {"nickname": "alice"},
+        {"name": "alice"},
+        {"sub": "alice"},
+        {"preferred_username": "al\u200bice"},
+        {"preferred_username": " alice\n"},
+        {"preferred_username": None, "nickname": "alice"},
+        {"preferred_username": ["alice"], "nickname": "alice"},
+    ],
+)
+def test_a_name_that_the_provider_does_not_vouch_for_is_only_shown(claims: dict[str, Any]) -> None:
+    found = person("p", {"sub": "9", **claims}, {})
+    assert found.identity.handle
+    assert not may_enter(settings(allowed_users="alice"), found)
+    assert role_at_sign_in(settings(admin_users="alice"), found) is None
+
+
+def test_no_foreign_letter_stands_for_a_plain_one() -> None:
+    found = person("p", {"sub": "9", "preferred_username": "bo\u017f\u017f"}, {})
+    assert not may_enter(settings(allowed_users="boss"), found)
+    assert may_enter(settings(allowed_users="\u00c9lodie"), who(preferred_username="\u00e9lodie"))
+
+
 def test_everybody_may_enter_where_nobody_is_listed() -> None:
     assert may_enter(settings(), who())
 
@@ -90,7 +128,11 @@ def test_everybody_may_enter_where_nobody_is_listed() -> None:
     [
         ("ada", True),
         ("ADA", True),
-        ("17", True),
+        ("id:17", True),
+        ("id: 17", True),
+        ("17", False),
+        ("id:ada", False),
+        ("id:", False),
         ("eve", False),
         ("ada@example.org", True),
         ("eve@example.org", False),
@@ -99,6 +141,20 @@ def test_everybody_may_enter_where_nobody_is_listed() -> None:
 def test_listed_people_may_enter(listed: str, enters: bool) -> None:
     found = who(email="Ada@Example.org", email_verified=True)
     assert may_enter(settings(allowed_users=listed), found) is enters
+
+
+IDS = ["507f1f77bcf86cd799439011", "117302839405827364512", "0b6f1c1e-0d7a-4f1f-8d62-0f7a3c2d9e55"]
+
+
+@pytest.mark.parametrize("id_", [*IDS, "17", "ada's id"])
+def test_nobody_comes_in_by_calling_himself_like_the_id_of_somebody_else(id_: str) -> None:
+    owner = person("p", {"sub": id_, "preferred_username": "ada"}, {})
+    thief = person("p", {"sub": "9", "preferred_username": id_}, {})
+    assert may_enter(settings(allowed_users=f"id:{id_}"), owner)
+    assert not may_enter(settings(allowed_users=f"id:{id_}"), thief)
+    if id_ in IDS:  # without the mark, too
+        assert may_enter(settings(allowed_users=id_), owner)
+        assert not may_enter(settings(allowed_users=id_), thief)
 
 
 def test_a_user_name_that_looks_like_an_address_is_none() -> None:
@@ -139,10 +195,13 @@ def test_admins_are_those_whom_the_operator_named() -> None:
 
 def test_whoever_is_taken_off_the_list_is_out() -> None:
     now = datetime.now(UTC)
-    ada = Account("u", "p", "17", "ada", "Ada", None, AccountRole.MEMBER, None, now, now)
+    ada = Account("u", "p", "17", "ada", "Ada", None, AccountRole.MEMBER, None, now, now, "ada")
+    eve = Account("v", "p", "18", "ada", "Ada", None, AccountRole.MEMBER, None, now, now)
     assert still_listed(settings(), ada)
     assert still_listed(settings(allowed_users="ada"), ada)
+    assert still_listed(settings(allowed_users="id:17"), ada)
     assert not still_listed(settings(allowed_users="eve"), ada)
+    assert not still_listed(settings(allowed_users="ada"), eve), "who only looks like it"
     assert still_listed(settings(allowed_users="eve", allowed_orgs="makers"), ada), "he may be a member"
 
 
