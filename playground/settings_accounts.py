@@ -47,7 +47,7 @@ class AccountSettings(BaseSettings):
     admin_users: Names = Field(
         default=(),
         description="Who administers, written like `ALLOWED_USERS`; empty is the Space's creator, and "
-        "elsewhere whoever signs in first.",
+        "elsewhere the first who ever signs in.",
     )
     session_idle_days: float = Field(
         default=14, gt=0, le=400, description="Days without a visit after which a sign-in ends."

@@ -20,6 +20,7 @@ from inference.harmony import HarmonyCodec
 from playground import errors, share_page
 from playground.accounts.actor import may_enter
 from playground.accounts.identity import IdentityMiddleware
+from playground.accounts.notices import warn_at_start
 from playground.accounts.service import Accounts
 from playground.api import (
     account,
@@ -96,6 +97,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(warn_at_start, settings, store)
         backups.start()
         tidying = asyncio.create_task(tidy_regularly(stores, service, accounts))
         try:

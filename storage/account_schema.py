@@ -83,3 +83,11 @@ class UsageRow(Base):
     day: Mapped[str] = mapped_column(primary_key=True, index=True)
     requests: Mapped[int]
     tokens: Mapped[int]
+
+
+class MilestoneRow(Base):
+    """What happens only once in the life of a database, whatever is deleted afterwards."""
+
+    __tablename__ = "milestones"
+
+    name: Mapped[str] = mapped_column(primary_key=True)

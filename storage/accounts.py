@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from storage.account_mapping import account_record, login_record
 from storage.account_records import Account, AccountRole, Identity, LoginSession
-from storage.account_schema import AccountRow, ApiKeyRow, LoginSessionRow, UsageRow
+from storage.account_schema import AccountRow, ApiKeyRow, LoginSessionRow, MilestoneRow, UsageRow
+from storage.administration import check_other_admin
 from storage.database import Queries, fresh_id
 from storage.errors import AccountBanned, NotFound
 from storage.records import new_id
@@ -21,6 +22,7 @@ from storage.take_over import take_over
 from storage.users import by_identity, new_user
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_ACCOUNT = "first_account"
 
 
 class AccountQueries(Queries):
@@ -43,9 +45,9 @@ class AccountQueries(Queries):
 
         ``token_hash`` and ``guest_hash`` are SHA-256 in hexadecimal: of the new cookie, and of the one that
         the browser had. All that its guest has goes to the account, and the old cookie leads nowhere. The
-        first account of all is an admin, unless ``first_is_admin`` is false; ``role`` decides otherwise where
-        it is given. ``access_token`` is the provider's, encrypted by the caller. Raises AccountBanned, which
-        changes nothing.
+        first account that there has ever been is an admin, unless ``first_is_admin`` is false; ``role``
+        decides otherwise where it is given. ``access_token`` is the provider's, encrypted by the caller.
+        Raises AccountBanned, which changes nothing.
         """
 
         def work(session: Session) -> tuple[Account, LoginSession]:
@@ -94,8 +96,13 @@ class AccountQueries(Queries):
 
         self._database.write(work)
 
+    def check_may_leave(self, user_id: str) -> None:
+        """Raises Conflict for the last admin while there are other accounts, as ``delete_user`` does."""
+        with self._database.read() as session:
+            _check_may_leave(session, user_id)
+
     def delete_user(self, user_id: str) -> None:
-        """Remove a user with all that he has. Raises NotFound.
+        """Remove a user with all that he has. Raises NotFound, Conflict for the last admin among others.
 
         Nobody can get in any more from the first moment on; conversations go one after the other, so that
         the writes of others come in between. What a crash leaves of it the next start removes.
@@ -126,8 +133,7 @@ def _account(
         )
     )
     if row is None:
-        first = first_is_admin and session.scalar(select(AccountRow.user_id).limit(1)) is None
-        usual = AccountRole.ADMIN if first else AccountRole.MEMBER
+        usual = AccountRole.ADMIN if _is_first(session) and first_is_admin else AccountRole.MEMBER
         return _new_account(session, identity, guest, now, role or usual)
     if row.banned_at is not None:
         raise AccountBanned
@@ -141,6 +147,14 @@ def _account(
     row.signed_in_at = now
     session.execute(update(UserRow).where(UserRow.id == row.user_id).values(last_seen_at=now))
     return row
+
+
+def _is_first(session: Session) -> bool:
+    """Whether nobody has ever signed in here before; asked once, for it is noted."""
+    if session.get(MilestoneRow, FIRST_ACCOUNT) is not None:
+        return False
+    session.add(MilestoneRow(name=FIRST_ACCOUNT))
+    return True
 
 
 def _new_account(
@@ -170,10 +184,19 @@ def _new_account(
     return row
 
 
+def _check_may_leave(session: Session, user_id: str) -> None:
+    """Refuse to leave other accounts without an admin: nobody could become one any more."""
+    row = session.get(AccountRow, user_id)
+    others = select(AccountRow.user_id).where(AccountRow.user_id != user_id).limit(1)
+    if row is not None and row.role is AccountRole.ADMIN and session.scalar(others) is not None:
+        check_other_admin(session, user_id)
+
+
 def _close_account(session: Session, user_id: str) -> list[str]:
     """Hide and remove what is small; the ids of the conversations, which are hidden now."""
     if session.scalar(select(UserRow.id).where(UserRow.id == user_id)) is None:
         raise NotFound
+    _check_may_leave(session, user_id)
     for table in (AccountRow, LoginSessionRow, ApiKeyRow, UsageRow):
         session.execute(delete(table).where(table.user_id == user_id))
     for owned in (ShareRow, PresetRow, ResponseRow):

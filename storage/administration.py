@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.orm import Session
 
-from storage.account_records import AccountRole, Totals, UserSummary
+from storage.account_mapping import account_record
+from storage.account_records import Account, AccountRole, Totals, UserSummary
 from storage.account_schema import AccountRow, LoginSessionRow, UsageRow
 from storage.conversations import check_limit
 from storage.database import Queries
@@ -47,7 +48,7 @@ class AdministrationQueries(Queries):
             row = _account(session, user_id)
             if banned_at is not None:
                 if row.role is AccountRole.ADMIN:
-                    _check_other_admin(session, user_id)
+                    check_other_admin(session, user_id)
                 session.execute(delete(LoginSessionRow).where(LoginSessionRow.user_id == user_id))
             row.banned_at = banned_at
             return _summary_of(session, user_id)
@@ -63,11 +64,17 @@ class AdministrationQueries(Queries):
         def work(session: Session) -> UserSummary:
             row = _account(session, user_id)
             if row.role is AccountRole.ADMIN and role is not AccountRole.ADMIN:
-                _check_other_admin(session, user_id)
+                check_other_admin(session, user_id)
             row.role = role
             return _summary_of(session, user_id)
 
         return self._database.write(work)
+
+    def admins(self) -> list[Account]:
+        """The admins who can sign in."""
+        theirs = (AccountRow.role == AccountRole.ADMIN, AccountRow.banned_at.is_(None))
+        with self._database.read() as session:
+            return [account_record(row) for row in session.scalars(select(AccountRow).where(*theirs))]
 
     def totals(self, now: datetime) -> Totals:
         """What the whole database holds."""
@@ -147,8 +154,8 @@ def _account(session: Session, user_id: str) -> AccountRow:
     raise InvalidValue("This is a guest, who has no account.")
 
 
-def _check_other_admin(session: Session, user_id: str) -> None:
-    """Refuse to leave the playground without an admin who can sign in."""
+def check_other_admin(session: Session, user_id: str) -> None:
+    """Refuse to leave the playground without an admin who can sign in. Raises Conflict."""
     others = select(AccountRow.user_id).where(
         AccountRow.role == AccountRole.ADMIN, AccountRow.banned_at.is_(None), AccountRow.user_id != user_id
     )

@@ -90,13 +90,18 @@ def still_listed(settings: Settings, account: Account) -> bool:
 
 def role_at_sign_in(settings: Settings, who: Person) -> AccountRole | None:
     """Admin for those whom the operator named; None leaves it as it is."""
-    named = _is_listed(settings.admin_users, who.identity)
+    named = is_named_admin(settings, who.identity)
     creator = settings.on_space and who.identity.subject == settings.space_creator_user_id
     return AccountRole.ADMIN if named or (creator and not settings.admin_users) else None
 
 
+def is_named_admin(settings: Settings, who: Identity | Account) -> bool:
+    """Whether the operator has named this person as an admin."""
+    return _is_listed(settings.admin_users, who)
+
+
 def first_is_admin(settings: Settings) -> bool:
-    """Whether the first of all accounts administers: where the operator has named nobody."""
+    """Whether the first account ever administers: where the operator has named nobody."""
     return not settings.admin_users and not (settings.on_space and settings.space_creator_user_id)
 
 

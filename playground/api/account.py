@@ -150,7 +150,8 @@ async def delete_account(
     engine: EngineDep,
     responses: ResponsesDep,
 ) -> None:
-    """Delete everything of the asker's, for good."""
+    """Delete everything of the asker's, for good; the last admin has to name another one before."""
+    await run_in_threadpool(accounts.store.check_may_leave, actor.user_id)  # before anything is stopped
     await responses.stop_owner(actor.user_id)
     await leaving.delete_user(stores, turns, engine, actor.user_id)
     accounts.start_over(visit)

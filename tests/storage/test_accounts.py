@@ -232,6 +232,42 @@ def test_a_user_who_leaves_takes_everything_along(store: Store) -> None:
     assert sign_in(store, "bob", "new")[0].user_id != account.user_id
 
 
+def test_the_last_admin_does_not_leave_others_behind(store: Store) -> None:
+    ada, _ = sign_in(store, "ada")
+    bob, _ = sign_in(store, "bob")
+    for leave in (store.check_may_leave, store.delete_user):
+        with pytest.raises(Conflict, match="last admin"):
+            leave(ada.user_id)
+    assert store.account_of(ada.user_id) == ada
+    store.check_may_leave(bob.user_id)
+    store.set_role(bob.user_id, AccountRole.ADMIN)
+    store.set_ban(bob.user_id, NOW)
+    with pytest.raises(Conflict):  # who is banned administers nothing
+        store.delete_user(ada.user_id)
+    store.set_ban(bob.user_id, None)
+    store.delete_user(ada.user_id)
+    with pytest.raises(Conflict):
+        store.set_role(bob.user_id, AccountRole.MEMBER)
+
+
+def test_only_the_first_account_ever_is_an_admin_by_being_first(store: Store) -> None:
+    ada, _ = sign_in(store, "ada")
+    store.check_may_leave(ada.user_id)
+    store.delete_user(ada.user_id)
+    stranger, _ = sign_in(store, "eve")
+    again, _ = sign_in(store, "ada", "new")
+    named, _ = sign_in(store, "bob", role=AccountRole.ADMIN)
+    roles = [each.role for each in (stranger, again, named)]
+    assert roles == [AccountRole.MEMBER, AccountRole.MEMBER, AccountRole.ADMIN]
+    assert store.admins() == [named]
+
+
+def test_a_sign_in_that_fails_is_not_the_first(store: Store) -> None:
+    with pytest.raises(InvalidValue):
+        sign_in(store, "eve", token_hash="ab")
+    assert sign_in(store, "ada")[0].role is AccountRole.ADMIN
+
+
 def test_a_guest_can_leave_too(store: Store) -> None:
     before = count_rows(store)
     things = fill(store, "cookie", "narwhal")

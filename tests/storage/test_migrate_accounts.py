@@ -72,6 +72,36 @@ def old(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("statements", "role"),
+    [
+        (("SELECT 1",), AccountRole.MEMBER),
+        (("DELETE FROM accounts", "DELETE FROM sessions"), AccountRole.MEMBER),
+        (("DELETE FROM sessions", "DELETE FROM sqlite_sequence WHERE name = 'sessions'"), AccountRole.MEMBER),
+        (
+            (
+                "DELETE FROM accounts",
+                "DELETE FROM sessions",
+                "DELETE FROM sqlite_sequence WHERE name = 'sessions'",
+            ),
+            AccountRole.ADMIN,
+        ),
+    ],
+)
+def test_where_somebody_has_signed_in_before_nobody_is_the_first(
+    old: Path, statements: tuple[str, ...], role: AccountRole
+) -> None:
+    with closing(sqlite3.connect(old)) as raw:
+        for statement in statements:
+            raw.execute(statement)
+        raw.commit()
+    store = Store.open(old)
+    try:
+        assert sign_in(store, "bob")[0].role is role
+    finally:
+        store.close()
+
+
 def test_accounts_keep_their_role_and_sign_in_again_before_a_list_matches_them(old: Path) -> None:
     store = Store.open(old)
     try:

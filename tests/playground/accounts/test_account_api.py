@@ -142,6 +142,23 @@ async def test_deleting_the_account_deletes_everything(tmp_path: Path, who: str)
         assert rows(cast.world, "api_keys") == (1 if who == "guest" else 0)
 
 
+async def test_the_last_admin_leaves_nobody_behind_and_loses_nothing_by_trying(tmp_path: Path) -> None:
+    async with make_app(tmp_path) as cast:
+        cast.world.engine.script = script = Script(hold=asyncio.Event(), hold_at=2)
+        turn = await ask(cast.admin, "Long")
+        asked = ("DELETE", "/api/account")
+        answer = await cast.admin.request(*asked, json={"confirm": "delete"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+        assert answer.json()["error"]["message"].startswith("This is the last admin.")
+        assert script.hold is not None
+        script.hold.set()
+        ended = await settled(cast.admin, turn["generation"]["id"])
+        assert ended["generation"]["status"] == "finished"
+        owner = await user_of(cast.owner)
+        await cast.admin.post(f"/api/admin/users/{owner}/role", json={"role": "admin"})
+        assert (await cast.admin.request(*asked, json={"confirm": "delete"})).status_code == 204
+
+
 async def test_a_guest_who_signs_out_stays_who_he_is(tmp_path: Path) -> None:
     async with make_app(tmp_path) as cast:
         turn = await ask(cast.guest, "Mine")
