@@ -1,7 +1,8 @@
 """Who may do more than talk to the model: people on the machine itself, and admins who have signed in.
 
 Without sign-in the connection is what counts. Behind a proxy every connection comes from the proxy, so there
-nobody is local.
+nobody is local. A plain proxy on the same machine looks like a person on it, and cannot be told from one; so
+where people can sign in, a privilege takes an admin who has.
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ def is_local(request: Request, settings: Settings) -> bool:
     return _is_loopback(client) and (asked == "localhost" or _is_loopback(asked))
 
 
+def _is_trusted_by_place(request: Request, settings: Settings) -> bool:
+    """Whether being on the machine itself is enough: where nobody can say who he is."""
+    return not settings.sign_in_available and is_local(request, settings)
+
+
 def check_metrics_reader(request: Request, settings: Settings, *, is_admin: bool) -> None:
-    """Let the machine itself and admins read the figures, and others with the token that the operator set.
+    """Let admins read the figures, or where nobody can sign in the machine itself; others need the token.
 
     Raises:
         PlaygroundError: 404 where no token is set, else 401.
     """
-    if is_local(request, settings) or is_admin:
+    if is_admin or _is_trusted_by_place(request, settings):
         return
     if settings.metrics_token is None:
         raise not_found()
@@ -55,7 +61,7 @@ def check_metrics_reader(request: Request, settings: Settings, *, is_admin: bool
 def may_choose_model(request: Request, settings: Settings, *, is_admin: bool) -> bool:
     """Whether the asker may change the model for everybody."""
     if settings.model_choice == "local":
-        return is_admin or is_local(request, settings)
+        return is_admin or _is_trusted_by_place(request, settings)
     return settings.model_choice == "everyone"
 
 

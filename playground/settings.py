@@ -84,11 +84,13 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     )
     model_choice: Literal["local", "everyone", "nobody"] = Field(
         default="local",
-        description="Who may change the model in the page: local (only on this machine), everyone or nobody.",
+        description="Who may change the model in the page: local (only on this machine, or where people can "
+        "sign in, only admins), everyone or nobody.",
     )
     metrics_token: SecretStr | None = Field(
         default=None,
-        description="The bearer token that lets other machines read `/metrics`; without one they cannot.",
+        description="The bearer token that lets other machines read `/metrics`, and where people can sign in "
+        "this one too; without one they cannot.",
     )
     engine_isolation: Literal["auto", "thread", "process"] = Field(
         default="auto",

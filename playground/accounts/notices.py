@@ -13,9 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def warn_at_start(settings: Settings, store: Store) -> None:
-    """Say what has grown away from the settings. Blocks."""
+    """Say what the settings leave open, and where the accounts differ from them. Blocks."""
     if not settings.sign_in_available:
         return
+    if settings.public_url is None and not settings.trusts_proxy:
+        log.warning(
+            "People can sign in, and neither PUBLIC_URL nor BEHIND_PROXY is set. Where a proxy is in front, "
+            "sign-ins may lead back to the wrong address, and everybody counts as one visitor."
+        )
     try:
         _warn_of_other_admins(settings, store)
     except StorageError as error:  # whoever needs what cannot be read is told

@@ -221,15 +221,20 @@ async def test_roles_are_given_and_the_last_admin_stays(tmp_path: Path) -> None:
         assert wrong.status_code == 400
 
 
-async def test_admins_may_change_the_model_and_read_the_figures(tmp_path: Path) -> None:
-    # Behind a proxy nobody is on the machine itself.
-    async with make_app(tmp_path, behind_proxy=True) as cast:
+@pytest.mark.parametrize("values", [{"behind_proxy": True}, {}])
+async def test_admins_may_change_the_model_and_read_the_figures(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    # Through a plain proxy on this machine everybody seems to sit at it: no header tells them apart.
+    async with make_app(tmp_path, **values) as cast:
         for name, may in (("guest", False), ("owner", False), ("key", False), ("admin", True)):
             client: httpx.AsyncClient = cast.everybody[name]
             answer = (await client.get("/api/models")).json()
             assert answer["may_choose"] is may, name
             assert answer["why_not"] == ("" if may else "Only an admin can change the model.")
             assert (await client.get("/metrics")).status_code == (200 if may else 404), name
+            chosen = await client.post("/api/model", json={"name": "demo"})
+            assert chosen.status_code == (202 if may else 403), name
     async with make_app(tmp_path / "fixed", model_choice="nobody", behind_proxy=True) as cast:
         assert (await cast.admin.get("/api/models")).json()["may_choose"] is False
 

@@ -61,6 +61,25 @@ async def test_the_server_says_it_when_it_starts(tmp_path: Path, caplog: pytest.
         assert "said of them: 1." in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ({"oauth_client_id": "playground"}, True),
+        ({"oauth_client_id": "playground", "public_url": "https://chat.example.org"}, False),
+        ({"oauth_client_id": "playground", "behind_proxy": True}, False),
+        ({"oauth_client_id": "playground", "system": "spaces", "space_id": "a/b"}, False),
+        ({}, False),
+    ],
+)
+def test_whoever_sets_up_sign_in_hears_of_a_proxy(
+    store: Store, caplog: pytest.LogCaptureFixture, values: dict[str, Any], warned: bool
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        warn_at_start(Settings(**values), store)
+    assert ("PUBLIC_URL" in caplog.text) is warned
+    assert len(caplog.records) == warned
+
+
 def test_what_cannot_be_read_keeps_no_server_from_starting(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
