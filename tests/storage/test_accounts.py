@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from inference.types import ReasoningEffort
+from storage import backup
 from storage.account_records import AccountRole, Identity
 from storage.errors import AccountBanned, Conflict, InvalidValue, NotFound
 from storage.records import ChatSettings, GenerationStatus
@@ -260,6 +262,20 @@ def test_only_the_first_account_ever_is_an_admin_by_being_first(store: Store) ->
     roles = [each.role for each in (stranger, again, named)]
     assert roles == [AccountRole.MEMBER, AccountRole.MEMBER, AccountRole.ADMIN]
     assert store.admins() == [named]
+
+
+def test_a_database_that_was_restored_knows_that_somebody_was_the_first(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    store.delete_user(sign_in(store, "ada")[0].user_id)
+    backup.backup(path, tmp_path / "copy.sqlite3")
+    store.close()
+    backup.restore(path, tmp_path / "copy.sqlite3")
+    again = Store.open(path)
+    try:
+        assert sign_in(again, "eve")[0].role is AccountRole.MEMBER
+    finally:
+        again.close()
 
 
 def test_a_sign_in_that_fails_is_not_the_first(store: Store) -> None:
