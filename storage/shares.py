@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Select, delete, exists, select
 from sqlalchemy.orm import Session
 
+from storage.account_schema import AccountRow
 from storage.checksums import DAMAGED_SHARE, share_checksum
 from storage.database import Queries, fresh_id
 from storage.errors import DatabaseCorrupt, NotFound
 from storage.mapping import share_record
 from storage.owned import owned_conversation
 from storage.records import ShareRecord
-from storage.schema import AccountRow, ConversationRow, ShareRow
+from storage.schema import ConversationRow, ShareRow
 
 TOKEN_BYTES = 24
 
