@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { dataView } from "./account_data.js";
-import { keysView } from "./account_keys.js";
+import { askToLose, keysView } from "./account_keys.js";
 import { sessionsView } from "./account_sessions.js";
 import { ago, until } from "./dates.js";
 import { createDialog } from "./dialog.js";
@@ -22,9 +22,10 @@ const TABS = [
 const HIGH = 0.8;
 
 /**
- * What a tab is drawn from. `draw` asks the server again and shows the tab anew.
+ * What a tab is drawn from. `draw` asks the server again and shows the tab anew; `secrets` are those of the keys that were
+ * made since the sheet was opened.
  * @typedef {{answer: any, store: import("./state.js").Store<any>, identity: import("./identity.js").Identity,
- *   draw: () => Promise<void>}} View
+ *   draw: () => Promise<void>, secrets: import("./account_keys.js").Secret[]}} View
  */
 
 /** @type {Record<string, (view: View) => Node[]>} */
@@ -36,7 +37,10 @@ let shown = null;
 /** @param {{store: import("./state.js").Store<any>, identity: import("./identity.js").Identity}} page */
 export function openAccount({ store, identity }) {
   if (shown?.isConnected) return;
-  const { body, dialog } = createDialog({ title: "Account", testid: "account-dialog", kind: "pg-settings pg-account" });
+  /** @type {import("./account_keys.js").Secret[]} */
+  const secrets = [];
+  const look = { title: "Account", testid: "account-dialog", kind: "pg-settings pg-account" };
+  const { body, dialog } = createDialog({ ...look, hold: () => askToLose(secrets) });
   shown = dialog;
   const panel = el("div", { class: "pg-settings-panel", role: "tabpanel", tabindex: "0", id: PANEL, testid: "account-panel" });
   const guest = store.get().me.kind !== "account";
@@ -49,7 +53,7 @@ export function openAccount({ store, identity }) {
     try {
       const answer = await api.account();
       if (mine !== round || !dialog.isConnected) return;
-      panel.replaceChildren(...VIEWS[tab]({ answer, store, identity, draw }));
+      panel.replaceChildren(...VIEWS[tab]({ answer, store, identity, draw, secrets }));
     } catch (error) {
       if (mine === round) panel.replaceChildren(failed(error, draw));
     }

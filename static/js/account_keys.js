@@ -11,19 +11,39 @@ import { announce } from "./toast.js";
 const LEAD = "A key lets a program act for you. Give each program its own, so that you can take it back alone.";
 const ONCE = "Copy the key now. It is shown this once, and nobody can read it afterwards.";
 const LOST = "Programs that use it are refused from now on, and what is being written for them stops. This cannot be undone.";
+const UNREAD = "A new key was not copied yet. Nobody can read it once this is closed; you would have to make another one.";
 const NAME_CHARS = 60;
 
+/**
+ * What a new key opens with. Nobody else keeps it, so it lasts until its person has done with it.
+ * @typedef {{id: string, name: string, secret: string, copied: boolean}} Secret
+ */
+
+/**
+ * Ask before a secret is lost that nobody has read.
+ * @param {Secret[]} secrets
+ * @returns {Promise<boolean>|null} null where nothing would be lost
+ */
+export function askToLose(secrets) {
+  if (secrets.every(({ copied }) => copied)) return null;
+  return confirm({ title: "Close without copying the key?", text: UNREAD, action: "Close" });
+}
+
 /** @param {import("./account.js").View} view @returns {Node[]} */
-export function keysView({ answer, store, draw }) {
+export function keysView({ answer, store, draw, secrets }) {
   const { me, signIn } = store.get();
   if (me.kind !== "account" && signIn.available) return stranger(store);
-  const made = el("div", { class: "pg-secret", hidden: true, testid: "key-made" });
-  const list = el("div", {}, ...rows(answer, draw));
+  const made = el("div", {}, ...secrets.map((each) => secretBox(each, secrets)));
+  const list = el("div", {}, ...rows(answer, draw, secrets));
   const form = keyForm(answer.scopes, async (name, scopes) => {
     const { key, secret } = await api.createKey(name, scopes);
     answer.keys = [key, ...answer.keys];
-    list.replaceChildren(...rows(answer, draw));
-    reveal(made, secret);
+    list.replaceChildren(...rows(answer, draw, secrets));
+    const latest = { id: key.id, name: key.name, secret, copied: false };
+    secrets.unshift(latest);
+    made.prepend(secretBox(latest, secrets));
+    made.querySelector("input")?.focus();
+    announce("The key was made. Copy it now.");
   });
   return [el("p", { class: "pg-sheet-lead", text: LEAD }), form, made, list];
 }
@@ -70,27 +90,36 @@ function keyForm(offered, create) {
   return form;
 }
 
-function reveal(box, secret) {
+/** @param {Secret} shown @param {Secret[]} secrets all of them @returns {HTMLElement} */
+function secretBox(shown, secrets) {
+  const { name, secret } = shown;
   const input = /** @type {HTMLInputElement} */ (
-    el("input", { class: "pg-input pg-mono", readonly: true, "aria-label": "The new key", spellcheck: "false", testid: "key-secret" })
+    el("input", { class: "pg-input pg-mono", readonly: true, "aria-label": `The new key: ${name}`, spellcheck: "false", testid: "key-secret" })
   );
   input.value = secret;
   input.addEventListener("focus", () => input.select());
-  const copy = copyButton(() => secret, "Copy the key");
+  const taken = () => (shown.copied = true);
+  input.addEventListener("copy", taken);
+  const copy = copyButton(() => secret, `Copy the key: ${name}`, "Copy", taken);
   copy.dataset.testid = "key-copy";
-  const done = el("button", { class: "pg-quiet", type: "button", testid: "key-done", text: "Done" });
+  const done = el("button", { class: "pg-quiet", type: "button", testid: "key-done", "aria-label": `Done: ${name}`, text: "Done" });
+  const words = el("p", {}, el("strong", { text: name }), ` – ${ONCE}`);
+  const box = el("div", { class: "pg-secret", testid: "key-made" }, words, el("div", { class: "pg-join" }, input, copy, done));
   done.addEventListener("click", () => {
-    box.replaceChildren();
-    box.hidden = true;
+    drop(secrets, shown.id);
+    box.remove();
     document.getElementById("pg-key-name")?.focus();
   });
-  box.replaceChildren(el("p", { text: ONCE }), el("div", { class: "pg-join" }, input, copy, done));
-  box.hidden = false;
-  input.focus();
-  announce("The key was made. Copy it now.");
+  return box;
 }
 
-function rows({ keys, scopes }, draw) {
+/** @param {Secret[]} secrets @param {string} id */
+function drop(secrets, id) {
+  const place = secrets.findIndex((each) => each.id === id);
+  if (place >= 0) secrets.splice(place, 1);
+}
+
+function rows({ keys, scopes }, draw, secrets) {
   const note = el("p", { class: "pg-sheet-note", role: "status", testid: "keys-note", text: keys.length ? "" : "There is no key yet." });
   // A row has room for what a scope is called, not for all that it means.
   const names = Object.fromEntries(scopes.map(({ id, label }) => [id, label.split(":")[0]]));
@@ -102,6 +131,7 @@ function rows({ keys, scopes }, draw) {
       note.textContent = error.message;
       return;
     }
+    drop(secrets, key.id);
     announce("The key was revoked.");
     await draw();
     document.getElementById("pg-key-name")?.focus();

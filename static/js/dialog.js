@@ -5,11 +5,12 @@ import { byId, el, icon } from "./dom.js";
 let serial = 0;
 
 /**
- * @param {{title: string, testid: string, kind?: string, closed?: () => void}} options `kind` is a class of its own
+ * @param {{title: string, testid: string, kind?: string, closed?: () => void, hold?: () => Promise<boolean>|null}} options
+ *   `kind` is a class of its own; `hold` is asked before somebody closes it: null, or a question and whether to close then
  * @returns {{body: HTMLElement, head: HTMLElement, dialog: HTMLDialogElement, close: () => void}} `body` is to be
  *   filled before `show`
  */
-export function createDialog({ title, testid, kind = "", closed }) {
+export function createDialog({ title, testid, kind = "", closed, hold = () => null }) {
   const id = `pg-dialog-${(serial += 1)}`;
   const away = el("button", { class: "pg-icon-button", type: "button", "aria-label": "Close", testid: "dialog-close" }, icon("close"));
   const head = el("div", { class: "pg-sheet-head" }, el("h2", { id, text: title }), away);
@@ -17,11 +18,21 @@ export function createDialog({ title, testid, kind = "", closed }) {
   const props = { class: `pg-sheet ${kind}`.trim(), "aria-labelledby": id, tabindex: "-1", testid };
   const dialog = /** @type {HTMLDialogElement} */ (el("dialog", props, head, body));
   const close = () => dialog.close();
-  away.addEventListener("click", close);
+  const leave = (event) => {
+    const question = hold();
+    if (question) {
+      event.preventDefault();
+      question.then((yes) => yes && close());
+    } else if (event.type === "click") close();
+  };
+  away.addEventListener("click", leave);
+  // Chromium asks `cancel` once only, so the key is watched as well; a phone's way back has no key.
+  dialog.addEventListener("keydown", (event) => event.key === "Escape" && leave(event));
+  dialog.addEventListener("cancel", (event) => event.target === dialog && leave(event));
   // A press that began inside (selecting text) and ended outside is no wish to close.
   let outside = false;
   dialog.addEventListener("pointerdown", (event) => (outside = event.target === dialog));
-  dialog.addEventListener("click", (event) => event.target === dialog && outside && close());
+  dialog.addEventListener("click", (event) => event.target === dialog && outside && leave(event));
   dialog.addEventListener("close", () => {
     dialog.remove();
     closed?.();

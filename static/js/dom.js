@@ -130,13 +130,16 @@ export async function copyText(text) {
  * @param {() => string} text
  * @param {string} label
  * @param {string} [name] what stands on it
+ * @param {() => void} [done] is called when it was copied
  * @returns {HTMLElement}
  */
-export function copyButton(text, label, name = "Copy") {
+export function copyButton(text, label, name = "Copy", done = () => {}) {
   const words = el("span", { text: name });
   const button = el("button", { class: "pg-quiet", type: "button", "aria-label": label }, icon("copy"), words);
   button.addEventListener("click", async () => {
-    words.textContent = (await copyText(text())) ? "Copied" : "Not copied";
+    const copied = await copyText(text());
+    words.textContent = copied ? "Copied" : "Not copied";
+    if (copied) done();
     button.dataset.done = "";
     setTimeout(() => {
       words.textContent = name;

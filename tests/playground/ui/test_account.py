@@ -16,6 +16,7 @@ from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.members import kind_of, open_sheet, signed_in, visitor
 from tests.playground.ui.served import Served, serving
 from tests.playground.ui.shelf import Person, conversation
+from tests.playground.ui.test_axe import audit
 from tests.playground.ui.test_conversation import ask
 
 pytestmark = pytest.mark.browser
@@ -83,6 +84,40 @@ def test_a_guest_makes_a_key_sees_it_once_and_takes_it_back(served: Served, page
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("account-dialog")).to_have_count(0)
     expect(page.get_by_test_id("me")).to_be_focused()
+
+
+def test_a_new_key_stays_until_it_is_done_with_and_is_not_lost_unread(new_page: NewPage) -> None:
+    page = new_page(**PHONE)
+    open_sheet(page)
+    tab(page, "keys")
+    for name in ("old", "new"):
+        page.get_by_test_id("key-name").fill(name)
+        page.get_by_test_id("key-create").tap()
+        expect(page.get_by_test_id("key").first).to_contain_text(name)
+    boxes = page.get_by_test_id("key-made")
+    expect(boxes).to_have_count(2)  # the first one was not read yet, so it stays
+    secret = page.get_by_label("The new key: new").input_value()
+    page.get_by_role("button", name="Revoke old").tap()
+    page.get_by_test_id("dialog-confirm").tap()
+    expect(page.get_by_test_id("key")).to_have_count(1)
+    tab(page, "profile")
+    tab(page, "keys")
+    expect(boxes).to_have_count(1)  # what opens nothing any more is not kept
+    expect(page.get_by_test_id("key-secret")).to_have_value(secret)
+    assert audit(page) == []
+    question = page.get_by_test_id("dialog")
+    for _ in range(3):  # as often as somebody tries
+        page.keyboard.press("Escape")
+        expect(question).to_contain_text("Close without copying the key?")
+        page.keyboard.press("Escape")
+        expect(question).to_have_count(0)
+    expect(page.get_by_test_id("key-secret")).to_have_value(secret)
+    page.get_by_test_id("dialog-close").tap()
+    question.get_by_role("button", name="Cancel").tap()
+    page.get_by_test_id("key-secret").focus()
+    page.keyboard.press("Control+c")
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("account-dialog")).to_have_count(0)
 
 
 def test_everything_is_deleted_when_the_word_was_typed(served: Served, new_page: NewPage) -> None:
