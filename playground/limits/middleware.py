@@ -7,6 +7,7 @@ import logging
 import re
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError
@@ -18,13 +19,17 @@ log = logging.getLogger(__name__)
 FREE = re.compile(r"/(static/.*|assets/.*|theme\.css|favicon\.ico|healthz)\Z", re.DOTALL)
 """Files that cost next to nothing; a page asks for a hundred of them at once."""
 SIGN_IN = re.compile(r"/(oauth|login)/")
+TOO_MANY_SIGN_INS = "/?sign_in_error=busy"
+"""Where a browser is sent that asks for one more: only people sign in, and they cannot read JSON."""
 SHARED = re.compile(r"/(s|api/shared)/")
 HOLD_SECONDS = 1.0
 """How long each further refusal is held back from an address that does not listen to them."""
 
 
 class AddressLimits:
-    """Answers 429 to an address that asks too often. ``hops`` is the number of proxies in front.
+    """Answers 429 to an address that asks too often, and leads browsers that sign in too often to the page.
+
+    ``hops`` is the number of proxies in front.
 
     Whoever asks on in spite of many refusals, these or those of the application, gets each further one a
     second late: a flood then costs the others nothing, for it goes on only as fast as it is answered. The
@@ -48,6 +53,11 @@ class AddressLimits:
             except PlaygroundError as error:
                 await error.response()(scope, receive, send)
                 return
+            if SIGN_IN.match(scope["path"]) and not self._may_sign_in(address):
+                await self._hold(address)
+                headers = {"cache-control": "no-store"}
+                await RedirectResponse(TOO_MANY_SIGN_INS, 303, headers)(scope, receive, send)
+                return
         await self.app(scope, receive, send)
 
     def _look_for_proxy(self, scope: Scope) -> None:
@@ -65,11 +75,24 @@ class AddressLimits:
 
         async def late(message: Message) -> None:
             refuses = message["type"] == "http.response.start" and message["status"] == 429
-            if refuses and self.rates.refused_again(address):
-                await asyncio.sleep(HOLD_SECONDS)
+            if refuses:
+                await self._hold(address)
             await send(message)
 
         return late
+
+    async def _hold(self, address: str) -> None:
+        """Count one refusal, and wait where there were many."""
+        if self.rates.refused_again(address):
+            await asyncio.sleep(HOLD_SECONDS)
+
+    def _may_sign_in(self, address: str) -> bool:
+        """Count one attempt; whether it may go on."""
+        try:
+            self.rates.sign_in_from(address)
+        except PlaygroundError:
+            return False
+        return True
 
     def _count(self, path: str, address: str) -> None:
         if FREE.match(path):
@@ -77,5 +100,3 @@ class AddressLimits:
         self.rates.request_from(address)
         if SHARED.match(path):
             self.rates.share_read_from(address)
-        elif SIGN_IN.match(path):
-            self.rates.sign_in_from(address)

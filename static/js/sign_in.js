@@ -15,6 +15,7 @@ const FAILED = {
   failed: "The sign-in did not work. Please try again.",
   not_allowed: "Your account is not among those that may use this playground.",
   banned: "Your account was blocked here by an administrator.",
+  busy: "Too many people are signing in from your network. Try again in a minute.",
   unavailable: "The sign-in service cannot be reached. Please try again in a few minutes.",
 };
 

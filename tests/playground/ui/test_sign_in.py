@@ -74,9 +74,8 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
 def test_where_sign_in_is_demanded_there_is_one_button(
     chromium: Browser, tmp_path: Path, size: str, scheme: str
 ) -> None:
-    with serving(
-        tmp_path, oauth_client_id="playground", openid_provider_url=NOWHERE, sign_in="required"
-    ) as served:
+    settings: dict[str, Any] = {"oauth_client_id": "playground", "openid_provider_url": NOWHERE}
+    with serving(tmp_path, sign_in="required", sign_ins_per_minute=1, **settings) as served:
         watch = Watch(served.url)
         page = visitor(
             chromium, served, "/c/0123456789abcdef", watch=watch, color_scheme=scheme, **SIZES[size]
@@ -98,6 +97,10 @@ def test_where_sign_in_is_demanded_there_is_one_button(
         assert audit(page) == []
         page.get_by_test_id("notice-dismiss").click()
         expect(page.get_by_test_id("sign-in-error")).to_have_count(0)
+        link.click()  # once more than the limit
+        expect(page.get_by_test_id("sign-in-error")).to_have_text(
+            "Too many people are signing in from your network. Try again in a minute."
+        )
         page.context.close()
         assert watch.faults() == []
 
