@@ -71,6 +71,7 @@ def sign_in(settings: Settings, refused: str = "") -> views.Json:
         "url": "/oauth/login",
         "provider": settings.provider_name,
         "note": note,
+        "more_tokens": available and allowance_for(settings, guest=True).more_signed_in,
     }
 
 

@@ -24,13 +24,14 @@ class Allowance:
     """Replies at once and tokens a day; 0 is any number.
 
     ``line`` tells apart those who share one identity: each has its places for itself. ``key`` is the id of
-    the API key that asks, if one does.
+    the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens.
     """
 
     replies: int = 0
     tokens: int = 0
     line: str = ""
     key: str = ""
+    more_signed_in: bool = False
 
     def place_of(self, owner_id: str) -> str:
         """Under what name the places of this owner are counted, and turns on the model are shared."""
@@ -44,9 +45,11 @@ def allowance_for(settings: LimitSettings, *, guest: bool) -> Allowance:
     """What somebody may have. ``guest``: he has not signed in, though he could."""
     if not guest:
         return Allowance(settings.places, settings.tokens_per_day)
+    tokens = _smaller(settings.guest_tokens_per_day, settings.tokens_per_day)
     return Allowance(
         _smaller(settings.guest_replies_at_once, settings.places),
-        _smaller(settings.guest_tokens_per_day, settings.tokens_per_day),
+        tokens,
+        more_signed_in=tokens != settings.tokens_per_day,
     )
 
 
@@ -167,9 +170,12 @@ def check_tokens(
     if store.usage_of(owner_id, now.date().isoformat()).tokens < allowance.tokens:
         return
     wait = math.ceil((midnight_after(now) - now).total_seconds())
+    when = try_again(wait)
+    if allowance.more_signed_in:
+        when = when.removesuffix(".") + ", or sign in to go on."
     raise PlaygroundError(
         "quota_exceeded",
-        f"You have used your {allowance.tokens:,} tokens of today. {try_again(wait)}",
+        f"You have used your {allowance.tokens:,} tokens of today. {when}",
         status=429,
         retry_after=wait,
     )

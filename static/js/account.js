@@ -9,7 +9,7 @@ import { createDialog } from "./dialog.js";
 import { el, icon } from "./dom.js";
 import { count } from "./format.js";
 import { bones, failed, section } from "./sheet_parts.js";
-import { signInLink } from "./sign_in.js";
+import { helpsToSignIn, toSignIn, signInLink } from "./sign_in.js";
 import { tabList } from "./tabs.js";
 
 const PANEL = "pg-account-panel";
@@ -71,7 +71,7 @@ export function openAccount({ store, identity }) {
 function profileView({ answer, store }) {
   const { me, signIn } = store.get();
   const { account, usage } = answer;
-  return [account ? profile(account, me) : guest(store, signIn), section("Usage today", ...meters(usage))];
+  return [account ? profile(account, me) : guest(store, signIn), section("Usage today", ...meters(usage, store))];
 }
 
 function profile(account, me) {
@@ -102,12 +102,15 @@ function guest(store, signIn) {
   return box;
 }
 
-/** @param {any} usage @returns {Node[]} */
-function meters(usage) {
+/** @param {any} usage @param {import("./state.js").Store<any>} store @returns {Node[]} */
+function meters(usage, store) {
   const { tokens, requests, tokens_limit: mostTokens, requests_limit: mostRequests, resets_at: resets } = usage;
   const limited = mostTokens !== null || mostRequests !== null;
   const note = limited ? `Starts again ${until(resets)}.` : "There is no limit by the day here.";
-  return [meter("Tokens", tokens, mostTokens), meter("Requests", requests, mostRequests), el("p", { class: "pg-sheet-note", testid: "usage-note", text: note })];
+  const line = el("p", { class: "pg-sheet-note", testid: "usage-note", text: note });
+  const over = mostTokens !== null && tokens >= mostTokens;
+  if (over && helpsToSignIn(store.get())) line.replaceChildren(note.slice(0, -1), ", or ", ...toSignIn(() => store.get().signIn, "usage-sign-in"));
+  return [meter("Tokens", tokens, mostTokens), meter("Requests", requests, mostRequests), line];
 }
 
 /**

@@ -5,6 +5,7 @@ import { showRaw } from "./raw.js";
 import { Rescue } from "./rescue.js";
 import { BUSY, Rounds } from "./rounds.js";
 import * as router from "./router.js";
+import { wayOn } from "./sign_in.js";
 import { follow } from "./stream.js";
 import { totalsOf, turnsOf } from "./turns.js";
 import { answerSchema, effective } from "./values.js";
@@ -241,7 +242,7 @@ export class Chat {
       await this.start(body, turn);
     } catch (error) {
       if (error.code === FULL) this.rescue.offerRoom(() => this.again(body, turn));
-      this.toast(error.message);
+      this.toast(error.message, wayOn(error, this.store.get()));
       this.announce(error.message);
     }
   }

@@ -5,6 +5,7 @@ import { warning } from "./context.js";
 import { counted, countdown } from "./countdown.js";
 import { el } from "./dom.js";
 import { count, isDemo, modelName } from "./format.js";
+import { helpsToSignIn, toSignIn } from "./sign_in.js";
 import { effective } from "./values.js";
 
 const DRAFT = "pg-draft:";
@@ -29,6 +30,8 @@ export class Composer {
     this.error = "";
     /** Until a refused message may be sent again. @type {{node: HTMLElement, stop: () => void}|null} */
     this.wait = null;
+    /** Whether signing in is another way on than waiting. */
+    this.mayJoin = false;
     /** What the hint shows. */
     this.words = "";
     /** @type {{node: HTMLElement, stop: () => void}|null} */
@@ -52,6 +55,7 @@ export class Composer {
         this.input.focus();
       }
     });
+    store.on(["me"], ({ me }) => this.mayJoin && me.kind === "account" && this.setError(""));
     store.on(["conversationId"], ({ conversationId }) => this.recall(conversationId));
     store.on(["ready", "refusal", "away", "model", "running", "sending", "connection", "view", "preferences", "settings", "context"], () =>
       this.draw(),
@@ -141,7 +145,7 @@ export class Composer {
     } catch (error) {
       this.restore(text, key);
       if (isRestarting(error)) this.pending = this.draftKey === key;
-      else this.setError(error.message, error.status === 429 ? error.retryAfter : null);
+      else this.setError(error.message, error.status === 429 ? error.retryAfter : null, helpsToSignIn(this.store.get(), error));
       if (error.code === "context_length_exceeded" && this.draftKey === key) this.offerRoom();
     }
     this.draw();
@@ -190,11 +194,16 @@ export class Composer {
     this.edited();
   }
 
-  /** @param {string} text @param {number|null} [seconds] after which it is worth another try */
-  setError(text, seconds = null) {
+  /**
+   * @param {string} text
+   * @param {number|null} [seconds] after which it is worth another try
+   * @param {boolean} [mayJoin] whether signing in helps, too
+   */
+  setError(text, seconds = null, mayJoin = false) {
     clearTimeout(this.errorTimer);
     this.wait?.stop();
     this.error = text;
+    this.mayJoin = mayJoin;
     this.wait = seconds ? countdown(seconds, () => this.setError("")) : null;
     this.ways.hidden = true;
     if (text && !this.wait) this.errorTimer = setTimeout(() => this.setError(""), ERROR_SHOWN_MS);
@@ -234,6 +243,11 @@ export class Composer {
     return over > 0 ? `The message is ${count(over)} characters too long.` : null;
   }
 
+  /** What stands beside a countdown. @returns {(Node|string)[]} */
+  otherWay() {
+    return this.mayJoin ? [" Or ", ...toSignIn(() => this.store.get().signIn, "quota-sign-in")] : [];
+  }
+
   draw() {
     const state = this.store.get();
     const { running, connection } = state;
@@ -255,7 +269,7 @@ export class Composer {
     if (this.words !== words || this.drawn !== this.wait) {
       this.words = words;
       this.drawn = this.wait;
-      if (this.wait) this.hint.replaceChildren(...counted(words, this.wait.node));
+      if (this.wait) this.hint.replaceChildren(...counted(words, this.wait.node), ...this.otherWay());
       else this.hint.textContent = words;
     }
     this.hint.classList.toggle("pg-hint-error", Boolean(this.error));

@@ -7,6 +7,8 @@ import { el } from "./dom.js";
 const COUNTED = 120;
 /** The server's last words about it, which stand still. */
 const SAID = /\s*Try again in [^.]+\.$/;
+/** Another way than waiting, which stands beside it as a link. */
+const OTHER_WAY = /, or [^.]+(?=\.$)/;
 
 /**
  * @param {number} seconds
@@ -39,5 +41,5 @@ export function countdown(seconds, over) {
  */
 export function counted(text, node) {
   const said = SAID.exec(text)?.[0] ?? "";
-  return [text.slice(0, text.length - said.length), el("span", { class: "pg-vh", text: said }), " ", node];
+  return [text.slice(0, text.length - said.length), el("span", { class: "pg-vh", text: said.replace(OTHER_WAY, "") }), " ", node];
 }

@@ -24,7 +24,7 @@
  *   result-send, result-problem, schema-badge, chip-functions, chip-schema, function-* (of the settings and their sheet),
  *   operator-*, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
  *   me (opens the account, or the menu of account-open, admin-open, sign-out), sign-in, framed-dialog, framed-reload, welcome with
- *   welcome-sign-in and welcome-note, sign-in-error, notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
+ *   welcome-sign-in and welcome-note, quota-sign-in, usage-sign-in, sign-in-error, notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
  *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
  *   session-end, sign-out-everywhere, tab-keys, key-name, scope-*, key-create, key-problem, key-made, key-secret, key-copy, key-done,
  *   key, key-revoke, tab-yours, delete-account, delete-dialog, delete-word, delete-export, delete-confirm; admin-dialog with

@@ -8,6 +8,8 @@ import { idOf, pathOf } from "./router.js";
 import { rememberedTheme, setTheme } from "./theme.js";
 
 const FRAMED = "Browsers keep sign-in out of pages that are shown inside another page. It opens in a new tab, and you can go on there.";
+/** The code of a refusal: no more tokens today. */
+const OVER = "quota_exceeded";
 export const FIRST = "Sign in to use this playground.";
 const FAILED = {
   denied: "You were not signed in, because the sign-in was cancelled.",
@@ -42,6 +44,31 @@ export function signInLink(signIn, { kind = "pg-button", testid, words }) {
   const link = el("a", { class: kind, href: address(signIn()), testid }, el("span", { text: words ?? wording(signIn()) }));
   aim(link, signIn);
   return link;
+}
+
+/**
+ * Whether somebody who has used up the day's tokens goes on by signing in.
+ * @param {any} state of the page
+ * @param {any} [error] the refusal that it is about
+ */
+export function helpsToSignIn({ me, signIn }, error = null) {
+  return Boolean(signIn.available && signIn.more_tokens && me.kind !== "account" && (error?.code ?? OVER) === OVER);
+}
+
+/** What follows on when a day's tokens begin anew. @param {() => any} signIn @param {string} testid @returns {(Node|string)[]} */
+export function toSignIn(signIn, testid) {
+  return [signInLink(signIn, { kind: "pg-link", testid, words: "sign in" }), " to go on."];
+}
+
+/** What a short message offers beside a refusal. @param {any} error @param {any} state of the page */
+export function wayOn(error, state) {
+  if (!helpsToSignIn(state, error)) return {};
+  const run = () => {
+    if (!framed) return location.assign(address(state.signIn));
+    window.open(address(state.signIn), "_blank", "noopener");
+    explain();
+  };
+  return { action: "Sign in", run };
 }
 
 /** Let a link lead to the sign-in. @param {HTMLElement} link @param {() => any} signIn */

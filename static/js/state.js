@@ -39,7 +39,7 @@ export const INITIAL = {
   ready: false,
   /** why the server does not answer yet, in its own words */ refusal: "",
   /** who one is here: kind, id, handle, display_name, role, initials */ me: { kind: "guest", id: null, role: "member" },
-  /** available, required, reason, url, provider, note */ signIn: { available: false, required: false },
+  /** available, required, reason, url, provider, note, more_tokens (than a guest has in a day) */ signIn: { available: false, required: false },
   /** @type {string|null} why this page cannot go on: its person has signed out, or was banned */ away: null,
   preferences: { effort: "medium", show_reasoning: false, theme: "system", settings: {} },
   model: { active: null, target: null, running: 0, waiting: 0 },

@@ -374,6 +374,27 @@ def test_guests_never_have_more_than_others() -> None:
     assert allowance_for(settings, guest=False) == Allowance(8, 100)
 
 
+@pytest.mark.parametrize(
+    ("guests", "others", "helps"), [(3, 0, True), (3, 100, True), (3, 3, False), (0, 3, False), (0, 0, False)]
+)
+async def test_guests_are_told_where_signing_in_gives_more(
+    tmp_path: Path, guests: int, others: int, helps: bool
+) -> None:
+    values: dict[str, Any] = {
+        "guest_tokens_per_day": guests,
+        "tokens_per_day": others,
+        "oauth_client_id": "x",
+    }
+    async with running(tmp_path, Script(WORDS), **values) as world, world.browser() as browser:
+        assert (await browser.get("/api/bootstrap")).json()["sign_in"]["more_tokens"] is helps
+        turn = await ask(browser)
+        await settled(browser, turn["generation"]["id"])
+        answer = await browser.post("/api/turns", json={"text": "And more"})
+        told = answer.json().get("error", {"message": ""})["message"]
+        assert told.endswith(", or sign in to go on.") is helps
+        assert answer.is_success is (guests == others == 0)
+
+
 async def test_no_address_is_written_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     address = "203.0.113.77"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from tests.playground.ui.test_conversation import ask
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture
@@ -228,5 +229,38 @@ def test_who_has_used_up_a_day_keeps_the_text_and_is_told_when(chromium: Browser
         expect(page.get_by_test_id("usage-tokens")).to_contain_text("of 3")
         expect(page.get_by_role("meter", name="Tokens today")).to_have_attribute("aria-valuenow", "3")
         expect(page.get_by_test_id("usage-note")).to_have_text(re.compile("^Starts again in .+"))
+        page.context.close()
+        assert watch.faults() == []
+
+
+def test_a_guest_who_has_used_up_a_day_can_go_on_by_signing_in(chromium: Browser, tmp_path: Path) -> None:
+    nobody: dict[str, Any] = {"oauth_client_id": "playground", "openid_provider_url": "http://127.0.0.1:9"}
+    with serving(tmp_path, guest_tokens_per_day=3, tokens_per_day=1000, **nobody) as served:
+        served.play(Script([("final", "one two three four five six")]))
+        watch = Watch(served.url, forgiven=["the server responded with a status of 429"])
+        page = visitor(chromium, served, watch=watch, color_scheme="dark", **PHONE)
+        ask(page, "Once")
+        expect(page.get_by_test_id("reply-footer")).to_be_visible()
+        page.get_by_test_id("regenerate").tap()
+        page.get_by_test_id("again").tap()
+        toast = page.get_by_test_id("toast")
+        expect(toast).to_contain_text(", or sign in to go on.")
+        expect(toast.get_by_test_id("toast-action")).to_have_text("Sign in")
+        ask(page, "Twice")
+        hint = page.get_by_test_id("composer-hint")
+        expect(hint).to_contain_text("You have used your 3 tokens of today.")
+        expect(hint).to_contain_text("Or sign in to go on.")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+        assert audit(page) == []
+        open_sheet(page)
+        note = page.get_by_test_id("usage-note")
+        expect(note).to_have_text(re.compile(r"^Starts again .+, or sign in to go on\.$"))
+        path = page.evaluate("encodeURIComponent(location.pathname)")
+        expect(note.get_by_role("link")).to_have_attribute("href", f"/oauth/login?next={path}")
+        assert audit(page) == []
+        page.get_by_test_id("dialog-close").tap()
+        page.keyboard.press("Escape")
+        hint.get_by_role("link", name="sign in").tap()
+        expect(page.get_by_test_id("sign-in-error")).to_contain_text("The sign-in service cannot be reached.")
         page.context.close()
         assert watch.faults() == []
