@@ -95,17 +95,17 @@ def visit_of(headers: Headers, *, secure: bool) -> Visit:
 
 
 class Tokens:
-    """The latest of some tokens, by their hashes. Thread-safe."""
+    """The latest of some tokens, by their hashes, and whose they are if that was said. Thread-safe."""
 
     def __init__(self, most: int = MOST_TOKENS) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._hashes: OrderedDict[str, None] = OrderedDict()
+        self._hashes: OrderedDict[str, str] = OrderedDict()
 
-    def note(self, token: str) -> None:
+    def note(self, token: str, holder: str = "") -> None:
         """Remember this token; the one that was remembered first makes room."""
         with self._lock:
-            self._hashes[token_hash(token)] = None
+            self._hashes[token_hash(token)] = holder
             while len(self._hashes) > self._most:
                 self._hashes.popitem(last=False)
 
@@ -113,6 +113,10 @@ class Tokens:
         """This token is none of them any more."""
         with self._lock:
             self._hashes.pop(token_hash(token), None)
+
+    def holder(self, token: str) -> str:
+        """Whose this token is or was; "" where that is not known."""
+        return self._hashes.get(token_hash(token), "")
 
     def __contains__(self, token: str) -> bool:
         return token_hash(token) in self._hashes

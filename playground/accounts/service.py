@@ -58,6 +58,8 @@ class Accounts:
         nothing any more: its bearer gets another one, as does a page that was loaded before a restart."""
         self.guests = Tokens()
         """Those that stand for a guest, as the database has said before."""
+        self.sessions = Tokens()
+        """Those of sessions that were seen, also when they are over: one that ended by a ban says so."""
         self.idle = timedelta(days=settings.session_idle_days)
         self.lifetime = timedelta(days=settings.session_days)
 
@@ -82,6 +84,7 @@ class Accounts:
             signed_in = self._by_session(token)
             if signed_in is not None:
                 return signed_in
+            self._check_ban(token)
         if self.settings.sign_in_required:
             return None
         if token is None or token not in self.guests:
@@ -120,6 +123,7 @@ class Accounts:
         """A token stands for no guest any more."""
         self.issued.forget(token)
         self.guests.forget(token)
+        self.sessions.forget(token)
 
     def sign_out(self, visit: Visit, actor: Actor) -> None:
         """End this browser's session; a guest stays who he is, for nobody could find his things again."""
@@ -155,8 +159,16 @@ class Accounts:
         if found is None:
             return None
         account, session = found
+        self.sessions.note(token, account.user_id)
         self._check_listed(account)
         return Actor(account.user_id, "account", account.role, session.id, account=account)
+
+    def _check_ban(self, token: str | None) -> None:
+        """Tell a page that is open whose session a ban has ended. It is a guest's once it is loaded anew."""
+        holder = "" if token is None else self.sessions.holder(token)
+        account = self.store.account_of(holder) if holder else None
+        if account is not None and account.banned_at is not None:
+            raise _banned()
 
     def _by_key(self, keys: tuple[str, ...]) -> Actor:
         """The owner of an API key; a cookie that comes with it counts for nothing."""
@@ -182,7 +194,11 @@ class Accounts:
 
     def _check_listed(self, account: Account) -> None:
         if account.banned_at is not None:
-            raise PlaygroundError("banned", "This account has been banned from this playground.", status=403)
+            raise _banned()
         if not still_listed(self.settings, account):
             sentence = "This playground is open to chosen people only, and you are not among them."
             raise PlaygroundError("not_allowed", sentence, status=403)
+
+
+def _banned() -> PlaygroundError:
+    return PlaygroundError("banned", "This account has been banned from this playground.", status=403)

@@ -32,7 +32,7 @@ export function openAdmin({ store }) {
     panel.scrollTop = 0;
     const lead = el("p", { class: "pg-sheet-lead", testid: "admin-privacy", text: PRIVATE });
     if (name === "users") {
-      const list = new UserList(store.get().me);
+      const list = new UserList(store.get().me, store.get().signIn);
       panel.replaceChildren(lead, list.node);
       list.start();
       return;

@@ -11,12 +11,14 @@ const PAGE = 50;
 /** A search goes on to later pages until it has found so many. */
 const ENOUGH = 20;
 const BAN = "They are signed out everywhere at once, and can neither read nor write here until the ban is lifted. Nothing of theirs is deleted.";
+const BAN_GUEST = "Guests may use this playground, so they can still come back as a guest, without their account.";
 const PROMOTE = "They see what you see here: use, health and the names of the users; and they can ban others.";
 
 export class UserList {
-  /** @param {any} me who looks */
-  constructor(me) {
+  /** @param {any} me who looks @param {any} signIn how people come in */
+  constructor(me, signIn) {
     this.me = me;
+    this.banText = signIn.required ? BAN : `${BAN} ${BAN_GUEST}`;
     /** @type {any[]} */
     this.users = [];
     /** @type {string|null} */
@@ -116,7 +118,7 @@ export class UserList {
     };
     const ban = user.banned_at
       ? act("Lift ban", "user-unban", () => this.change(user, () => api.setBan(user.id, false)))
-      : act("Ban", "user-ban", () => this.ask(`Ban ${name}?`, BAN, "Ban", () => this.change(user, () => api.setBan(user.id, true))), true);
+      : act("Ban", "user-ban", () => this.ask(`Ban ${name}?`, this.banText, "Ban", () => this.change(user, () => api.setBan(user.id, true))), true);
     const admin = user.role === "admin";
     const role = admin
       ? act("Make member", "user-member", () => this.change(user, () => api.setRole(user.id, "member")))

@@ -73,7 +73,8 @@ export class Identity {
   leave(error, other = null) {
     const { away, ready } = this.store.get();
     if (!ready) return;
-    const text = error.code === "banned" || other ? error.message : `You are signed out. ${KEPT}`;
+    const gone = error.code === "banned" ? error.message : "You are signed out.";
+    const text = other ? error.message : `${gone} ${KEPT}`;
     api.close(new api.ApiError(text, error.code, error.status));
     if (away === text) return;
     this.store.set({ away: text });

@@ -200,13 +200,27 @@ async def test_a_ban_stops_replies_sessions_and_keys(tmp_path: Path) -> None:
         assert answer.json()["user"]["banned_at"] is not None
         generation = cast.world.store.get_generation(owner, turn["generation"]["id"])
         assert generation.status == "cancelled"
-        assert (await me(cast.owner))["kind"] == "guest"
+        for path in ("/api/changes", "/api/bootstrap"):  # a page that is open is told why it ended
+            refused = await cast.owner.get(path)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "banned")
+            assert "set-cookie" not in refused.headers
         assert (await cast.key.get("/api/conversations")).status_code == 401
         assert (await cast.admin.post(f"/api/admin/users/{admin}/ban")).status_code == 409
         assert (await cast.admin.post("/api/admin/users/nobody/ban")).status_code == 404
         answer = await cast.admin.delete(f"/api/admin/users/{owner}/ban")
         assert answer.json()["user"]["banned_at"] is None
         assert (await cast.key.get("/api/conversations")).status_code == 200
+        assert (await me(cast.owner))["kind"] == "guest"  # and the session stays over
+
+
+async def test_a_banned_persons_next_page_is_a_guests(tmp_path: Path) -> None:
+    async with make_app(tmp_path) as cast:
+        owner = await user_of(cast.owner)
+        await cast.admin.post(f"/api/admin/users/{owner}/ban")
+        assert (await cast.owner.get("/api/bootstrap")).status_code == 403
+        await cast.owner.get("/")
+        assert (await me(cast.owner))["kind"] == "guest"
+        assert await user_of(cast.owner) != owner
 
 
 async def test_roles_are_given_and_the_last_admin_stays(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_an_administrator_sees_figures_and_names_and_no_conversation(
     expect(row(page, "Bob <b>Builder</b>")).to_contain_text("1 conversation · 2 messages")
 
     row(page, "Bob").get_by_test_id("user-ban").click()
+    expect(page.get_by_test_id("dialog")).to_contain_text("they can still come back as a guest")
     page.keyboard.press("Escape")
     expect(row(page, "Bob")).not_to_contain_text("Banned")
     row(page, "Bob").get_by_test_id("user-ban").click()

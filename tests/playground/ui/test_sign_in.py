@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,4 +162,19 @@ def test_who_was_signed_out_elsewhere_is_told_and_loses_no_word(served: Served, 
     assert audit(page) == []
     bar.get_by_test_id("away-reload").click()
     expect(page.get_by_test_id("list-message")).to_have_text("Your conversations will be listed here.")
+    expect(page.get_by_test_id("me")).to_have_text("Account")
+
+
+def test_who_is_banned_is_told_so_where_the_page_is_open(served: Served, new_page: NewPage) -> None:
+    eve = signed_in(served, "eve")
+    page = new_page(**eve.browser())
+    expect(page.get_by_test_id("me")).to_contain_text("Eve")
+    page.get_by_test_id("composer-input").fill("Can you hear me?")
+    served.store.set_ban(eve.owner_id, datetime.now(UTC))
+    page.keyboard.press("Enter")
+    bar = page.get_by_test_id("signed-out")
+    expect(bar).to_contain_text("This account has been banned from this playground. What you typed is kept.")
+    expect(page.get_by_test_id("composer-input")).to_have_value("Can you hear me?")
+    expect(page.get_by_test_id("send")).to_be_disabled()
+    page.reload()
     expect(page.get_by_test_id("me")).to_have_text("Account")
