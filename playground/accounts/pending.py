@@ -27,11 +27,15 @@ def digest(value: str) -> str:
 
 
 class SignInFailed(Exception):
-    """A sign-in that ends without a session; ``code`` is what the page says in its own words."""
+    """A sign-in that ends without a session; ``code`` is what the page says in its own words.
 
-    def __init__(self, code: str) -> None:
+    ``name`` is what the provider calls whoever was not let in: a text of somebody else.
+    """
+
+    def __init__(self, code: str, name: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)

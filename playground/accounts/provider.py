@@ -33,6 +33,7 @@ PAUSE_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 1_000_000
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+PROMPTS = ("select_account", "login")
 NAME_CHARS = 200
 OAUTH_ERRORS = {
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
@@ -77,8 +78,8 @@ class Provider:
         self._metadata = _Published(self._fetch_metadata, clock)
         self._keys = _Published(self._fetch_keys, clock)
 
-    async def address(self, state: str, pending: Pending) -> str:
-        """Where the browser goes to sign in.
+    async def address(self, state: str, pending: Pending, *, another: bool = False) -> str:
+        """Where the browser goes to sign in; with ``another`` it may choose who signs in.
 
         Raises:
             SignInFailed: the provider cannot be reached, or publishes nothing that can be used.
@@ -92,6 +93,7 @@ class Provider:
                 code_verifier=pending.verifier,
                 nonce=pending.nonce,
                 redirect_uri=pending.redirect_uri,
+                **(_prompt(metadata) if another else {}),
             )
             await client.aclose()
         return str(address)
@@ -205,6 +207,14 @@ class Provider:
 
     def _bounded(self) -> _Bounded:
         return _Bounded(self._answer_seconds, self.url)
+
+
+def _prompt(metadata: Claims) -> dict[str, str]:
+    """What makes the provider ask who signs in, although somebody is signed in there (Core, 3.1.2.1)."""
+    known = metadata.get("prompt_values_supported")
+    if not isinstance(known, list):  # few say what they know; the first is in the standard
+        return {"prompt": PROMPTS[0]}
+    return next(({"prompt": value} for value in PROMPTS if value in known), {})
 
 
 class _Bounded:

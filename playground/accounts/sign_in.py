@@ -46,8 +46,12 @@ class SignIn:
         self._runs = runs
         self._opened: SecretBox | None = None
 
-    async def begin(self, visit: Visit, *, browser: str, next_path: str, redirect_uri: str) -> str:
+    async def begin(
+        self, visit: Visit, *, browser: str, next_path: str, redirect_uri: str, another: bool = False
+    ) -> str:
         """The provider's address for a new sign-in of the browser with these cookies.
+
+        ``another``: whoever is signed in there is not to be taken for granted.
 
         Raises:
             SignInFailed: the provider cannot be used now.
@@ -59,7 +63,7 @@ class SignIn:
             identity=_identity(visit),
         )
         try:
-            return await self.provider.address(state, pending)
+            return await self.provider.address(state, pending, another=another)
         except SignInFailed:
             self.pending.take(state, browser=pending.browser, identity=pending.identity)
             raise
@@ -79,7 +83,8 @@ class SignIn:
         granted = await self.provider.redeem(returned.code, pending)
         who = person(self.settings.openid_provider_url, granted.claims, granted.userinfo)
         if not may_enter(self.settings, who):
-            raise SignInFailed("not_allowed")
+            _log_refused(who)
+            raise SignInFailed("not_allowed", who.identity.handle)
         await self._begin_session(who, granted, visit, client)
         return pending.next_path
 
@@ -112,7 +117,7 @@ class SignIn:
                 self._move, owner, who, granted.access_token, token, guest_hash=guest_hash, client=client
             )
         except AccountBanned:
-            raise SignInFailed("banned") from None
+            raise SignInFailed("banned", who.identity.handle) from None
         except StorageError as error:
             log.warning("a sign-in could not be saved: %s", error.code)
             raise SignInFailed("unavailable") from None
@@ -158,6 +163,16 @@ class SignIn:
             given = None if secret is None else secret.get_secret_value()
             self._opened = open_box(given, self.settings.data_dir)
         return self._opened
+
+
+def _log_refused(who: Person) -> None:
+    """Tell the operator who knocked, so that a name that is spelled otherwise in the settings is found."""
+    log.warning(
+        "not let in: %r, subject %r, %s verified mail address: not in ALLOWED_USERS or ALLOWED_ORGS",
+        who.identity.handle,
+        who.identity.subject,
+        "without a" if who.identity.email is None else "with a",
+    )
 
 
 def _identity(visit: Visit) -> str | None:

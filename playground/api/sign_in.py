@@ -7,7 +7,7 @@ wrong.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
@@ -34,6 +34,10 @@ router = APIRouter()
 COOKIE = "playground-sign-in"
 SECURE_COOKIE = f"__Secure-{COOKIE}"
 COOKIE_SECONDS = 600
+REFUSED_COOKIE = "playground-refused"
+SECURE_REFUSED_COOKIE = f"__Host-{REFUSED_COOKIE}"
+REFUSED_SECONDS = 60
+REFUSED_CHARS = 60
 
 
 @router.get(LOGIN_PATH)
@@ -41,17 +45,21 @@ async def sign_in(request: Request, visit: VisitDep, settings: SettingsDep) -> R
     """Send the browser to the provider, with a cookie that only the way back sees."""
     flow = _flow(request)
     wanted = safe_next(request.query_params.get("next"))
+    another = request.query_params.get("account") == "another"
     origin = origin_of(request, settings)
     if origin is None:
         return _failed("failed")
     if is_elsewhere(request, origin) and "here" not in request.query_params:
         # Once: a proxy may ask under a name of its own.
-        return _to(f"{origin}{LOGIN_PATH}?{urlencode({'next': wanted, 'here': 1})}")
+        query = {"next": wanted, "here": "1"} | ({"account": "another"} if another else {})
+        return _to(f"{origin}{LOGIN_PATH}?{urlencode(query)}")
     path = callback_path(settings)
     name = SECURE_COOKIE if visit.secure else COOKIE
     browser = read_cookie(request.headers, name) or new_token()
     try:
-        address = await flow.begin(visit, browser=browser, next_path=wanted, redirect_uri=origin + path)
+        address = await flow.begin(
+            visit, browser=browser, next_path=wanted, redirect_uri=origin + path, another=another
+        )
     except SignInFailed as failure:
         return _failed(failure.code)
     answer = _to(address)
@@ -81,7 +89,7 @@ async def come_back(request: Request, visit: VisitDep) -> RedirectResponse:
             client=client_name(request.headers.get("user-agent", "")),
         )
     except SignInFailed as failure:
-        return _failed(failure.code)
+        return _failed(failure.code, failure.name, secure=visit.secure)
     return _to(next_path)
 
 
@@ -93,8 +101,16 @@ def _flow(request: Request) -> SignIn:
     return flow
 
 
-def _failed(code: str) -> RedirectResponse:
-    return _to("/?" + urlencode({"sign_in_error": code}))
+def _failed(code: str, name: str = "", *, secure: bool = False) -> RedirectResponse:
+    """Back to the page. Whom it is about stands in a cookie, for anybody could write an address."""
+    answer = _to("/?" + urlencode({"sign_in_error": code}))
+    if name:
+        cookie = (
+            f"{SECURE_REFUSED_COOKIE if secure else REFUSED_COOKIE}={quote(name[:REFUSED_CHARS], safe='')}"
+        )
+        attributes = f"Path=/; Max-Age={REFUSED_SECONDS}; SameSite=Lax" + ("; Secure" if secure else "")
+        answer.headers.append("set-cookie", f"{cookie}; {attributes}")
+    return answer
 
 
 def _to(address: str) -> RedirectResponse:

@@ -24,7 +24,7 @@
  *   result-send, result-problem, schema-badge, chip-functions, chip-schema, function-* (of the settings and their sheet),
  *   operator-*, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
  *   me (opens the account, or the menu of account-open, admin-open, sign-out), sign-in, framed-dialog, framed-reload, welcome with
- *   welcome-sign-in and welcome-note, quota-sign-in, usage-sign-in, sign-in-error, notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
+ *   welcome-sign-in and welcome-note, quota-sign-in, usage-sign-in, sign-in-error (with sign-in-another), notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
  *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
  *   session-end, sign-out-everywhere, tab-keys, key-name, scope-*, key-create, key-problem, key-made, key-secret, key-copy, key-done,
  *   key, key-revoke, tab-yours, delete-account, delete-dialog, delete-word, delete-export, delete-confirm; admin-dialog with
@@ -49,7 +49,7 @@ import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
 import { changeSettings, chooseHere, connectSettings, openSettings } from "./settings.js";
 import { openShare } from "./share.js";
-import { FIRST, showWelcome, tellAway, tellOutcome } from "./sign_in.js";
+import { FIRST, hasArrived, showWelcome, tellAway, tellOutcome } from "./sign_in.js";
 import { createStore, INITIAL } from "./state.js";
 import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
@@ -216,7 +216,7 @@ async function firstState() {
     admit(answer);
   }
   if (answer instanceof Error) {
-    showWelcome({ url: "/oauth/login" }, answer.message);
+    showWelcome({ url: "/oauth/login" }, answer.message, answer.status === 403);
     return false;
   }
   const { me, sign_in: signIn, preferences, model, limits, suggestions } = answer;
@@ -247,7 +247,10 @@ async function main() {
   tellOutcome();
   if (!(await firstState())) return;
   // A tab that was opened before may still show a guest.
-  if (store.get().me.kind === "account") identity.tell();
+  if (store.get().me.kind === "account") {
+    identity.tell();
+    hasArrived();
+  }
   status.poll();
   frame.start();
   await opened;

@@ -15,19 +15,51 @@ const FAILED = {
   denied: "You were not signed in, because the sign-in was cancelled.",
   expired: "The sign-in took too long. Please try again.",
   failed: "The sign-in did not work. Please try again.",
-  not_allowed: "Your account is not among those that may use this playground.",
-  banned: "Your account was blocked here by an administrator.",
+  not_allowed: (who) => `${who} is not among those that may use this playground.`,
+  banned: (who) => `${who} was blocked here by an administrator.`,
   busy: "Too many people are signing in from your network. Try again in a minute.",
   unavailable: "The sign-in service cannot be reached. Please try again in a few minutes.",
 };
 
+const LOGIN = "/oauth/login";
+const ANOTHER = "Use another account";
+/** The provider's name for whoever was not let in; the server sets it for a minute. */
+const REFUSED = /(?:^|; )((?:__Host-)?playground-refused)=([^;]*)/;
+/** Set from a sign-out to the next sign-in: whoever is still signed in at the provider may be somebody else. */
+const LEFT = "pg-signed-out";
+
 /** Whether another page shows this one. */
 const framed = window.self !== window.top;
 
-/** @param {any} signIn what the server says about it @returns {string} where it begins; it ends at the page that is open */
-function address({ url }) {
-  return `${url}?next=${encodeURIComponent(pathOf(idOf()))}`;
+/**
+ * @param {any} signIn what the server says about it
+ * @param {boolean} [another] whether one chooses who signs in
+ * @returns {string} where it begins; it ends at the page that is open
+ */
+function address({ url }, another = false) {
+  return `${url}?next=${encodeURIComponent(pathOf(idOf()))}${another || hasLeft() ? "&account=another" : ""}`;
 }
+
+function hasLeft() {
+  try {
+    return localStorage.getItem(LEFT) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Somebody has signed out here, or in. @param {boolean} left */
+function noteLeft(left) {
+  try {
+    if (left) localStorage.setItem(LEFT, "1");
+    else localStorage.removeItem(LEFT);
+  } catch {
+    // Then nobody is asked who signs in.
+  }
+}
+
+/** Somebody is signed in here. */
+export const hasArrived = () => noteLeft(false);
 
 /** @param {any} signIn @returns {string} */
 function wording({ provider }) {
@@ -37,12 +69,12 @@ function wording({ provider }) {
 /**
  * A link that looks like a button. It is a link because it leaves the page.
  * @param {() => any} signIn
- * @param {{kind?: string, testid: string, words?: string}} look
+ * @param {{kind?: string, testid: string, words?: string, another?: boolean}} look
  * @returns {HTMLElement}
  */
-export function signInLink(signIn, { kind = "pg-button", testid, words }) {
-  const link = el("a", { class: kind, href: address(signIn()), testid }, el("span", { text: words ?? wording(signIn()) }));
-  aim(link, signIn);
+export function signInLink(signIn, { kind = "pg-button", testid, words, another = false }) {
+  const link = el("a", { class: kind, href: address(signIn(), another), testid }, el("span", { text: words ?? wording(signIn()) }));
+  aim(link, signIn, another);
   return link;
 }
 
@@ -71,12 +103,12 @@ export function wayOn(error, state) {
   return { action: "Sign in", run };
 }
 
-/** Let a link lead to the sign-in. @param {HTMLElement} link @param {() => any} signIn */
-export function aim(link, signIn) {
+/** Let a link lead to the sign-in. @param {HTMLElement} link @param {() => any} signIn @param {boolean} [another] */
+export function aim(link, signIn, another = false) {
   // The open conversation is another one by the time that it is pressed.
-  link.addEventListener("pointerdown", () => link.setAttribute("href", address(signIn())));
+  link.addEventListener("pointerdown", () => link.setAttribute("href", address(signIn(), another)));
   link.addEventListener("click", () => {
-    link.setAttribute("href", address(signIn()));
+    link.setAttribute("href", address(signIn(), another));
     if (framed && !link.closest("dialog, .pg-welcome")) explain();
   });
   if (!framed) return;
@@ -100,11 +132,12 @@ function reloadButton() {
  * The page of somebody who must sign in first: one sentence and one button.
  * @param {any} signIn
  * @param {string} [reason] why this person is not let in
+ * @param {boolean} [known] whether it is about who it is: then somebody else may come
  */
-export function showWelcome(signIn, reason = "") {
+export function showWelcome(signIn, reason = "", known = false) {
   document.documentElement.dataset.pgGate = "";
   setTheme(rememberedTheme());
-  const link = signInLink(() => signIn, { testid: "welcome-sign-in" });
+  const link = signInLink(() => signIn, { testid: "welcome-sign-in", another: known, ...(known ? { words: ANOTHER } : {}) });
   const note = reason || FIRST;
   const section = el(
     "section",
@@ -125,7 +158,29 @@ export function tellOutcome() {
   if (code === null) return;
   here.searchParams.delete("sign_in_error");
   history.replaceState(history.state, "", here.pathname + here.search + here.hash);
-  notice(Object.hasOwn(FAILED, code) ? FAILED[code] : FAILED.failed, { testid: "sign-in-error", dismiss: true, kind: "bad" });
+  const words = Object.hasOwn(FAILED, code) ? FAILED[code] : FAILED.failed;
+  const person = typeof words === "function";
+  // A provider that cannot let one choose may refuse the whole sign-in for it.
+  if (words === FAILED.failed) noteLeft(false);
+  const actions = person ? [another()] : [];
+  notice(person ? words(refused()) : words, { testid: "sign-in-error", actions, dismiss: true, kind: "bad" });
+}
+
+/** A way out for somebody whom the provider would sign in as the same person again. */
+function another() {
+  return signInLink(() => ({ url: LOGIN }), { kind: "pg-button pg-button-plain", testid: "sign-in-another", words: ANOTHER, another: true });
+}
+
+/** Who was not let in, told once. @returns {string} a text of somebody else */
+function refused() {
+  const [, name, value] = REFUSED.exec(document.cookie) ?? [];
+  if (!name) return "Your account";
+  document.cookie = `${name}=; Path=/; Max-Age=0; SameSite=Lax${name.startsWith("__Host-") ? "; Secure" : ""}`;
+  try {
+    return `The account “${decodeURIComponent(value)}”`;
+  } catch {
+    return "Your account";
+  }
 }
 
 /**
@@ -160,6 +215,7 @@ export function startAnew(identity) {
   } catch {
     // Nothing was kept.
   }
+  noteLeft(true);
   identity?.tell();
   location.assign(pathOf(null));
 }

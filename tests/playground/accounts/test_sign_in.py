@@ -152,6 +152,49 @@ async def test_only_chosen_people_come_in(tmp_path: Path) -> None:
         assert (await me(browser))["handle"] == "boss"
 
 
+async def test_who_is_refused_is_named_to_himself_and_to_the_operator(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage(tmp_path, allowed_users="boss") as (world, provider), browser_of(world) as browser:
+        name = 'Éve "x"; Path=/\n<b>'
+        provider.person = {"sub": "17", "preferred_username": name, "email": "e@x.y", "email_verified": True}
+        answer = await (await ready(browser)).come_back()
+        assert error_of(answer) == "not_allowed"
+        (cookie,) = (each for each in answer.headers.get_list("set-cookie") if "refused" in each)
+        value = "%C3%89ve%20%22x%22%3B%20Path%3D%2F%20%3Cb%3E"
+        assert cookie == f"playground-refused={value}; Path=/; Max-Age=60; SameSite=Lax"
+        provider.person["email_verified"] = False
+        assert await sign_in(browser) == "not_allowed"
+    told = [each.getMessage() for each in caplog.records if "not let in" in each.getMessage()]
+    who = "not let in: 'Éve \"x\"; Path=/ <b>', subject '17', {} verified mail address: "
+    assert [each.partition("not in ALLOWED")[0] for each in told] == [
+        who.format("with a"),
+        who.format("without a"),
+    ]
+    assert ACCESS_TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("known", "prompt"),
+    [
+        (None, "select_account"),
+        (["none", "login", "select_account"], "select_account"),
+        (["none", "login"], "login"),
+        (["none"], None),
+        ("login", "select_account"),
+    ],
+)
+async def test_another_account_is_asked_for_in_words_that_the_provider_knows(
+    tmp_path: Path, known: Any, prompt: str | None
+) -> None:
+    async with stage(tmp_path) as (world, provider), browser_of(world) as browser:
+        provider.twist.metadata = lambda metadata: metadata.update(prompt_values_supported=known)
+        for query, wanted in (("", None), ("?account=another", prompt), ("?account=x", None)):
+            answer = await browser.get(f"/oauth/login{query}")
+            asked = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+            assert asked.get("prompt") == wanted
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -210,6 +253,8 @@ async def test_on_a_space_the_way_back_is_the_registered_one(tmp_path: Path) -> 
         to = away.headers["location"]
         assert to == "https://ada-playground.hf.space/oauth/login?next=%2Fc%2Fabc&here=1"
         assert "set-cookie" not in away.headers
+        away = await browser.get("/oauth/login?account=another", headers={"host": "chat.example.org"})
+        assert away.headers["location"].endswith("/oauth/login?next=%2F&here=1&account=another")
         behind = await browser.get("/oauth/login?here=1", headers={"host": "inner:7860"})
         assert behind.headers["location"].startswith(world.app.state.settings.openid_provider_url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,35 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
             expect(bar).to_contain_text("You are signed out. What you typed is kept.")
             expect(other.get_by_test_id("send")).to_be_disabled()
             expect(other.get_by_test_id("composer-input")).to_have_value("half a thought")
-            bar.get_by_test_id("away-sign-in").click()
+            # Whoever signs in next is not taken for the one who left.
+            other.get_by_test_id("away-sign-in").click()
+            other.wait_for_url(re.compile(r"[?&]prompt=select_account"))
             other.get_by_role("button", name="ada").first.click()
             expect(other.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
             expect(other.get_by_test_id("composer-input")).to_have_value("half a thought")
+            assert other.evaluate("localStorage.getItem('pg-signed-out')") is None
+            page.context.close()
+            assert watch.faults() == []
+
+
+def test_who_is_not_let_in_is_named_and_may_come_as_somebody_else(chromium: Browser, tmp_path: Path) -> None:
+    with provider(sub="eve <b>x</b>", name="Eve") as issuer:
+        client: dict[str, Any] = {"oauth_client_id": "playground", "openid_provider_url": issuer}
+        with serving(tmp_path, oauth_client_secret="any", allowed_users="ada", **client) as served:
+            watch = Watch(served.url, forgiven=[issuer, "jsdelivr", "net::ERR_FAILED"])
+            page = visitor(chromium, served, watch=watch, color_scheme="dark", **SIZES["phone"])
+            page.context.route("**://cdn.jsdelivr.net/**", lambda route: route.abort())
+            page.get_by_test_id("welcome-sign-in").tap()
+            page.get_by_role("button", name="eve").tap()
+            notice = page.get_by_test_id("sign-in-error")
+            expect(notice).to_contain_text(
+                "The account “eve <b>x</b>” is not among those that may use this playground."
+            )
+            assert page.evaluate("document.cookie") == ""
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+            assert audit(page) == []
+            notice.get_by_test_id("sign-in-another").tap()
+            page.wait_for_url(re.compile(rf"^{issuer}/.*[?&]prompt=select_account"))
             page.context.close()
             assert watch.faults() == []
 
