@@ -17,6 +17,15 @@ class AccountRole(StrEnum):
     ADMIN = "admin"
 
 
+class UserKind(StrEnum):
+    """Which users an admin asks for; those who are banned are accounts, too."""
+
+    ALL = "all"
+    ACCOUNTS = "accounts"
+    GUESTS = "guests"
+    BANNED = "banned"
+
+
 class KeyScope(StrEnum):
     """What an API key may be used for."""
 
@@ -111,6 +120,15 @@ class UserSummary:
     messages: int
     requests: int
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserCounts:
+    """How many users there are of each kind."""
+
+    accounts: int
+    guests: int
+    banned: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from storage.account_mapping import account_record
-from storage.account_records import Account, AccountRole, Totals, UserSummary
+from storage.account_records import Account, AccountRole, Totals, UserCounts, UserKind, UserSummary
 from storage.account_schema import AccountRow, LoginSessionRow, UsageRow
 from storage.conversations import check_limit
 from storage.database import Queries
@@ -17,13 +17,20 @@ from storage.errors import Conflict, InvalidValue, NotFound
 from storage.schema import ConversationRow, MessageRow, UserRow
 
 DAYS_SUMMED = 30
+KINDS = {
+    UserKind.ACCOUNTS: AccountRow.user_id.is_not(None),
+    UserKind.GUESTS: AccountRow.user_id.is_(None),
+    UserKind.BANNED: AccountRow.banned_at.is_not(None),
+}
 LAST_ADMIN = "This is the last admin. Make somebody else an admin first."
 
 
 class AdministrationQueries(Queries):
     """The store's part for admins; whoever calls it checks that it is one who asks."""
 
-    def users_overview(self, after: str | None = None, limit: int = 50) -> list[UserSummary]:
+    def users_overview(
+        self, after: str | None = None, limit: int = 50, kind: UserKind = UserKind.ALL
+    ) -> list[UserSummary]:
         """One page of users, the newest first; ``after`` is the id of the last one of the page before.
 
         Raises InvalidValue for a limit outside of 1 to 200, NotFound for a user who is gone.
@@ -31,12 +38,23 @@ class AdministrationQueries(Queries):
         check_limit(limit)
         with self._database.read() as session:
             statement = _summaries(datetime.now(UTC)).order_by(UserRow.number.desc()).limit(limit)
+            if kind in KINDS:
+                statement = statement.where(KINDS[kind])
             if after is not None:
                 number = session.scalar(select(UserRow.number).where(UserRow.id == after))
                 if number is None:
                     raise NotFound
                 statement = statement.where(UserRow.number < number)
             return [_summary(row) for row in session.execute(statement)]
+
+    def user_counts(self) -> UserCounts:
+        """How many users there are of each kind."""
+        with self._database.read() as session:
+            users = session.scalar(select(func.count()).select_from(UserRow)) or 0
+            accounts, banned = session.execute(
+                select(func.count(), func.count(AccountRow.banned_at)).select_from(AccountRow)
+            ).one()
+            return UserCounts(accounts, users - accounts, banned)
 
     def set_ban(self, user_id: str, banned_at: datetime | None) -> UserSummary:
         """Ban an account, whose sessions end, or (None) let it in again.

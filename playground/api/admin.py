@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -15,7 +16,7 @@ from playground.api.dependencies import EngineDep, ResponsesDep, SettingsDep, St
 from playground.errors import PlaygroundError
 from playground.settings_limits import LimitSettings
 from playground.status import status
-from storage.account_records import AccountRole, UserSummary
+from storage.account_records import AccountRole, UserKind, UserSummary
 
 router = APIRouter(prefix="/admin")
 
@@ -70,11 +71,16 @@ def users(
     store: StoreDep,
     after: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    kind: UserKind = UserKind.ALL,
 ) -> views.Json:
-    """One page of users with their counts, the newest first."""
-    found = store.users_overview(after, limit)
+    """One page of users with their counts, the newest first; and how many there are of each kind."""
+    found = store.users_overview(after, limit, kind)
     more = len(found) == limit
-    return {"users": [_user(each) for each in found], "next": found[-1].user_id if more else None}
+    return {
+        "users": [_user(each) for each in found],
+        "next": found[-1].user_id if more else None,
+        "counts": asdict(store.user_counts()),
+    }
 
 
 @router.post("/users/{user_id}/ban")

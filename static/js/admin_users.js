@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { ago } from "./dates.js";
+import { segments } from "./dialog.js";
 import { el } from "./dom.js";
 import { count } from "./format.js";
 import { confirm } from "./menu.js";
@@ -10,6 +11,13 @@ import { announce } from "./toast.js";
 const PAGE = 50;
 /** A search goes on to later pages until it has found so many. */
 const ENOUGH = 20;
+/** @type {[string, string][]} */
+const KINDS = [
+  ["accounts", "Accounts"],
+  ["guests", "Guests"],
+  ["banned", "Banned"],
+];
+const NOBODY = { accounts: "Nobody has signed in yet.", guests: "There are no guests.", banned: "Nobody is banned." };
 const BAN = "They are signed out everywhere at once, and can neither read nor write here until the ban is lifted. Nothing of theirs is deleted.";
 const BAN_GUEST = "Guests may use this playground, so they can still come back as a guest, without their account.";
 const PROMOTE = "They see what you see here: use, health and the names of the users; and they can ban others.";
@@ -25,13 +33,18 @@ export class UserList {
     this.next = null;
     this.complete = false;
     this.asking = false;
+    /** Guests are many, and most of them have looked once: they are shown apart. */
+    this.kind = "accounts";
+    /** @type {Record<string, number>|null} how many there are of each */
+    this.counts = null;
+    this.kinds = segments({ name: "users", legend: "Which users", choices: KINDS, value: this.kind, changed: (kind) => this.show(kind) }).node;
     this.input = /** @type {HTMLInputElement} */ (
       el("input", { class: "pg-input", type: "search", placeholder: "Search by name", "aria-label": "Search users", autocomplete: "off", testid: "users-search" })
     );
     this.list = el("ul", { class: "pg-rows", "aria-label": "Users", testid: "users" });
     this.note = el("p", { class: "pg-sheet-note", role: "status", testid: "users-note" });
     this.more = el("button", { class: "pg-button pg-button-plain", type: "button", testid: "users-more", text: "Show more", hidden: true });
-    this.node = el("div", {}, this.input, this.list, this.note, this.more);
+    this.node = el("div", {}, this.kinds, this.input, this.list, this.note, this.more);
     this.input.addEventListener("input", () => {
       this.draw();
       this.fill();
@@ -44,25 +57,46 @@ export class UserList {
     await this.load();
   }
 
+  /** Begin anew with others. @param {string} kind */
+  show(kind) {
+    Object.assign(this, { kind, users: [], next: null, complete: false, asking: false });
+    // A guest has no name to be found by.
+    this.input.hidden = kind === "guests";
+    this.list.replaceChildren();
+    this.more.hidden = true;
+    this.start();
+  }
+
+  showCounts(counts) {
+    this.counts = counts;
+    for (const [kind, words] of KINDS) {
+      this.kinds.querySelector(`[value=${kind}]`).nextElementSibling.textContent = `${words} ${count(counts[kind])}`;
+    }
+  }
+
   /** The next page. */
   async load() {
     if (this.asking || this.complete) return;
     this.asking = true;
+    const { kind } = this;
     this.more.textContent = "Show more";
     try {
-      const { users, next } = await api.adminUsers(this.next, PAGE);
+      const { users, next, counts } = await api.adminUsers(kind, this.next, PAGE);
+      if (this.kind !== kind) return;
+      this.showCounts(counts);
       const known = new Set(this.users.map((user) => user.id));
       this.users.push(...users.filter((user) => !known.has(user.id)));
       this.next = next;
       this.complete = next === null;
       this.draw();
     } catch (error) {
+      if (this.kind !== kind) return;
       this.more.textContent = "Try again";
       this.more.hidden = false;
       this.note.textContent = error.message;
       return;
     } finally {
-      this.asking = false;
+      if (this.kind === kind) this.asking = false;
     }
     await this.fill();
   }
@@ -73,7 +107,7 @@ export class UserList {
   }
 
   query() {
-    return this.input.value.trim().toLowerCase();
+    return this.input.hidden ? "" : this.input.value.trim().toLowerCase();
   }
 
   found() {
@@ -85,7 +119,7 @@ export class UserList {
     const found = this.found();
     this.list.replaceChildren(...found.map((user) => this.row(user)));
     this.more.hidden = this.complete;
-    this.note.textContent = found.length || !this.complete ? "" : this.query() ? "Nobody has such a name." : "Nobody is here yet.";
+    this.note.textContent = found.length || !this.complete ? "" : this.query() ? "Nobody has such a name." : NOBODY[this.kind];
   }
 
   row(user) {
@@ -133,6 +167,8 @@ export class UserList {
   async change(user, run) {
     try {
       const { user: changed } = await run();
+      const more = Number(Boolean(changed.banned_at)) - Number(Boolean(user.banned_at));
+      this.showCounts({ ...this.counts, banned: this.counts.banned + more });
       this.users = this.users.map((each) => (each.id === user.id ? changed : each));
       this.draw();
       announce("Saved.");

@@ -138,8 +138,8 @@ export const deleteAccount = (confirm) => request("DELETE", "/api/account", { co
 /** @returns {Promise<any>} totals, health, limits */
 export const adminOverview = () => request("GET", "/api/admin/overview");
 
-/** @param {string|null} after @param {number} [limit] @returns {Promise<any>} users, next */
-export const adminUsers = (after, limit = 50) => request("GET", `/api/admin/users?${query({ after, limit })}`);
+/** @param {"accounts"|"guests"|"banned"} kind @param {string|null} after @param {number} [limit] @returns {Promise<any>} users, next, counts */
+export const adminUsers = (kind, after, limit = 50) => request("GET", `/api/admin/users?${query({ kind, after, limit })}`);
 
 /** @param {string} id @param {boolean} banned @returns {Promise<any>} user */
 export const setBan = (id, banned) =>

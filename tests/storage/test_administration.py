@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.account_records import AccountRole, KeyScope, Totals
+from storage.account_records import AccountRole, KeyScope, Totals, UserCounts, UserKind
 from storage.errors import Conflict, InvalidValue, NotFound
 from storage.store import Store
 from tests.storage.accounts_helpers import IDLE, NOW, fill, sign_in
@@ -42,6 +42,23 @@ def test_the_overview_comes_in_pages(store: Store) -> None:
     for limit in (0, 201):
         with pytest.raises(InvalidValue):
             store.users_overview(None, limit)
+
+
+def test_accounts_guests_and_the_banned_are_told_apart(store: Store) -> None:
+    assert store.user_counts() == UserCounts(0, 0, 0)
+    guests = [store.user_for_identity(identity(str(number))).id for number in range(3)]
+    ada, eve = (sign_in(store, name)[0].user_id for name in ("ada", "eve"))
+    store.set_ban(eve, NOW)
+    assert store.user_counts() == UserCounts(accounts=2, guests=3, banned=1)
+    found = {kind: [each.user_id for each in store.users_overview(None, 200, kind)] for kind in UserKind}
+    assert found == {
+        UserKind.ALL: [eve, ada, *guests[::-1]],
+        UserKind.ACCOUNTS: [eve, ada],
+        UserKind.GUESTS: guests[::-1],
+        UserKind.BANNED: [eve],
+    }
+    # a page goes on below any user, also one of another kind
+    assert [each.user_id for each in store.users_overview(eve, 1, UserKind.GUESTS)] == [guests[2]]
 
 
 def test_a_ban_ends_sessions_and_keys_until_it_is_lifted(store: Store) -> None:

@@ -127,6 +127,7 @@ WITHOUT_OWNER = {
     "access_token_of",
     "tidy_sessions",
     "users_overview",
+    "user_counts",
     "totals",
 }
 """Methods that come before any owner is known, are about all of them, or are for everybody."""

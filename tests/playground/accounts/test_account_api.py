@@ -176,10 +176,16 @@ async def test_admins_see_counts_and_no_text(tmp_path: Path) -> None:
         assert overview["health"]["database"]["integrity"] == "ok"
         assert overview["health"]["database"]["last_backup"] is None
         assert overview["limits"]["replies_at_once"] == 0
+        await cast.guest.get("/api/conversations")
         listed = (await cast.admin.get("/api/admin/users?limit=2")).json()
         assert len(listed["users"]) == 2
         rest = (await cast.admin.get(f"/api/admin/users?limit=200&after={listed['next']}")).json()
         assert rest["next"] is None
+        assert listed["counts"] == {"accounts": 3, "guests": 1, "banned": 0}
+        only = (await cast.admin.get("/api/admin/users?kind=guests")).json()["users"]
+        assert [each["handle"] for each in only] == [None]
+        wrong = await cast.admin.get("/api/admin/users?kind=everybody")
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "kind")
         users = {each["handle"]: each for each in listed["users"] + rest["users"]}
         assert (users["owner"]["conversations"], users["owner"]["messages"]) == (1, 3)
         assert "canary" not in str((overview, users))

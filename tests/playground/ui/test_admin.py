@@ -14,6 +14,7 @@ from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.members import kind_of, open_sheet, signed_in
 from tests.playground.ui.served import Served, serving
 from tests.playground.ui.shelf import conversation
+from tests.playground.ui.test_axe import SIZES, audit
 
 pytestmark = pytest.mark.browser
 
@@ -76,23 +77,43 @@ def test_an_administrator_sees_figures_and_names_and_no_conversation(
 
 def test_many_people_come_page_by_page_and_are_found_on_any(served: Served, new_page: NewPage) -> None:
     first = signed_in(served, "zoe", name="Zoe First")
-    for _ in range(60):
+    for number in range(60):
+        signed_in(served, f"person{number}")
+    for _ in range(3):
         served.store.user_for_identity(secrets.token_hex(32))
     ada = signed_in(served, "ada", admin=True)
-    page = new_page(**ada.browser())
+    page = new_page(**ada.browser(), color_scheme="dark", **SIZES["phone"])
     open_sheet(page, "admin-open")
-    page.get_by_test_id("tab-users").click()
+    page.get_by_test_id("tab-users").tap()
     people = page.get_by_test_id("user")
     expect(people).to_have_count(50)
+    expect(row(page, "Guest")).to_have_count(0)
     expect(row(page, "Zoe First")).to_have_count(0)
     page.get_by_test_id("users-search").fill("zoe")
     expect(people).to_have_count(1)
     expect(row(page, "Zoe First")).to_be_visible()
+    row(page, "Zoe First").get_by_test_id("user-ban").tap()
+    page.get_by_test_id("dialog-confirm").tap()
+    expect(page.get_by_role("group", name="Which users")).to_have_text(
+        "Which usersAccounts 62Guests 3Banned 1"
+    )
     page.get_by_test_id("users-search").fill("nobody at all")
     expect(page.get_by_test_id("users-note")).to_have_text("Nobody has such a name.")
     page.get_by_test_id("users-search").fill("")
     expect(people).to_have_count(62)
     expect(page.get_by_test_id("users-more")).to_be_hidden()
+
+    page.get_by_test_id("users-accounts").focus()
+    page.keyboard.press("ArrowRight")
+    expect(people).to_have_count(3)
+    expect(row(page, "Guest")).to_have_count(3)
+    expect(page.get_by_test_id("users-search")).to_be_hidden()  # they have no names
+    assert audit(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    page.keyboard.press("ArrowRight")
+    expect(people).to_have_count(1)
+    row(page, "Zoe First").get_by_test_id("user-unban").tap()
+    expect(page.get_by_text("Banned 0")).to_be_visible()
 
     # A role that was taken away leaves nothing to look at.
     served.store.set_role(first.owner_id, AccountRole.ADMIN)
