@@ -8,6 +8,7 @@ import { startAnew } from "./sign_in.js";
 import { exportForm } from "./transfer.js";
 
 const WORD = "delete";
+const BACKUPS = "Backups of this server that were made before still hold it, until newer ones take their place.";
 const LOST = [
   "all conversations, with every branch and all reasoning",
   "links that you shared: they lead nowhere from then on",
@@ -24,7 +25,7 @@ export function dataView({ answer, identity }) {
     : "Removes everything that this browser has on this server, at once and for good.";
   return [
     section("Export everything", exportForm(null)),
-    section(known ? "Delete account" : "Delete everything", el("p", { class: "pg-sheet-lead", text: words }), open),
+    section(known ? "Delete account" : "Delete everything", el("p", { class: "pg-sheet-lead", testid: "delete-lead", text: `${words} ${BACKUPS}` }), open),
   ];
 }
 

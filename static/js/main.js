@@ -27,7 +27,7 @@
  *   welcome-sign-in and welcome-note, quota-sign-in, usage-sign-in, sign-in-error (with sign-in-another), notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
  *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
  *   session-end, sign-out-everywhere, tab-keys, key-name, scope-*, key-create, key-problem, key-made, key-secret, key-copy, key-done,
- *   key, key-revoke, tab-yours, delete-account, delete-dialog, delete-word, delete-export, delete-confirm; admin-dialog with
+ *   key, key-revoke, tab-yours, delete-lead, delete-account, delete-dialog, delete-word, delete-export, delete-confirm; admin-dialog with
  *   admin-privacy, tab-overview, tab-users, users-accounts, users-guests, users-banned (radio inputs), users-search, users, user, user-ban, user-unban, user-admin, user-member, users-more,
  *   users-note; loading, sheet-problem, sheet-retry.
  * `document.documentElement.dataset.pgReady` is "true" once the page can be used.

@@ -127,6 +127,7 @@ def test_everything_is_deleted_when_the_word_was_typed(served: Served, new_page:
     page = new_page(**guest.browser(), **PHONE)
     open_sheet(page)
     tab(page, "yours")
+    expect(page.get_by_test_id("delete-lead")).to_contain_text("Backups of this server that were made before")
     page.get_by_test_id("delete-account").tap()
     dialog = page.get_by_test_id("delete-dialog")
     expect(dialog).to_contain_text("all conversations, with every branch and all reasoning")
