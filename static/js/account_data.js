@@ -62,7 +62,7 @@ function askToDelete(known, identity) {
     problem.textContent = "";
     try {
       await api.deleteAccount(WORD);
-      startAnew(identity);
+      startAnew(identity, known ? "account" : "guest");
     } catch (error) {
       problem.textContent = error.message;
       go.disabled = false;

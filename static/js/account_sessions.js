@@ -35,7 +35,7 @@ export function sessionsView({ answer, identity, draw }) {
     if (!(await confirm({ title: "Sign out everywhere?", text: EVERYWHERE, action: "Sign out everywhere" }))) return;
     await attempt(async () => {
       await api.endSessions();
-      startAnew(identity);
+      startAnew(identity, "everywhere");
     });
   });
   return [

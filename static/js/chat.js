@@ -5,7 +5,7 @@ import { showRaw } from "./raw.js";
 import { Rescue } from "./rescue.js";
 import { BUSY, Rounds } from "./rounds.js";
 import * as router from "./router.js";
-import { wayOn } from "./sign_in.js";
+import { signInLink, wayOn } from "./sign_in.js";
 import { follow } from "./stream.js";
 import { totalsOf, turnsOf } from "./turns.js";
 import { answerSchema, effective } from "./values.js";
@@ -139,7 +139,10 @@ export class Chat {
     const missing = error.status === 404;
     this.store.set({ view: missing ? "missing" : "error", title: "" });
     const text = missing ? "This conversation does not exist or is not yours." : error.message;
-    this.transcript.failed(text, missing);
+    const { me, signIn } = this.store.get();
+    const mayBeTheirs = missing && signIn.available && me.kind !== "account";
+    const way = mayBeTheirs ? signInLink(() => this.store.get().signIn, { testid: "missing-sign-in" }) : null;
+    this.transcript.failed(text, missing, way);
     this.announce(text);
   }
 

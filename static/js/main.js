@@ -22,7 +22,7 @@
  *   raise-form, raise-input, raise-keep, raise-go, drop, fresh, context-full, full-drop, full-fresh, tool-show,
  *   tool-call, call-state, call-arguments (with -raw), tool-result, result-text (with -raw, -unfold), result-input, result-kind, result-form,
  *   result-send, result-problem, schema-badge, chip-functions, chip-schema, function-* (of the settings and their sheet),
- *   operator-*, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error, toast;
+ *   operator-*, recovered, reply-footer, reply-note, retry, jump-to-latest, skeleton, page-error (with missing-sign-in), toast;
  *   me (opens the account, or the menu of account-open, admin-open, sign-out), sign-in, framed-dialog, framed-reload, welcome with
  *   welcome-sign-in and welcome-note, quota-sign-in, usage-sign-in, sign-in-error (with sign-in-another), notice-dismiss, signed-out with away-sign-in and away-reload, countdown;
  *   account-dialog with tab-profile, profile, profile-name, guest-note, usage-tokens, usage-requests, usage-note, tab-sessions, session,
@@ -49,7 +49,7 @@ import { ModelPicker } from "./picker.js";
 import * as router from "./router.js";
 import { changeSettings, chooseHere, connectSettings, openSettings } from "./settings.js";
 import { openShare } from "./share.js";
-import { FIRST, hasArrived, showWelcome, tellAway, tellOutcome } from "./sign_in.js";
+import { FIRST, hasArrived, showWelcome, tellAway, tellFarewell, tellOutcome } from "./sign_in.js";
 import { createStore, INITIAL } from "./state.js";
 import { StatusPanel } from "./status.js";
 import { setTheme } from "./theme.js";
@@ -245,6 +245,7 @@ async function main() {
   composer.focus();
   document.documentElement.dataset.pgReady = "true";
   tellOutcome();
+  tellFarewell();
   if (!(await firstState())) return;
   // A tab that was opened before may still show a guest.
   if (store.get().me.kind === "account") {

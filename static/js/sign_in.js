@@ -6,6 +6,7 @@ import { byId, el } from "./dom.js";
 import { notice } from "./notice.js";
 import { idOf, pathOf } from "./router.js";
 import { rememberedTheme, setTheme } from "./theme.js";
+import { toast } from "./toast.js";
 
 const FRAMED = "Browsers keep sign-in out of pages that are shown inside another page. It opens in a new tab, and you can go on there.";
 /** The code of a refusal: no more tokens today. */
@@ -27,6 +28,13 @@ const ANOTHER = "Use another account";
 const REFUSED = /(?:^|; )((?:__Host-)?playground-refused)=([^;]*)/;
 /** Set from a sign-out to the next sign-in: whoever is still signed in at the provider may be somebody else. */
 const LEFT = "pg-signed-out";
+const FAREWELL = "pg-farewell";
+const FAREWELLS = {
+  out: "You are signed out.",
+  everywhere: "You are signed out everywhere.",
+  account: "Your account was deleted, with everything in it.",
+  guest: "Everything that this browser had here was deleted.",
+};
 
 /** Whether another page shows this one. */
 const framed = window.self !== window.top;
@@ -208,10 +216,12 @@ export function tellAway(store, text, other) {
 /**
  * Leave: nothing of this person stays in this tab, and the page begins anew.
  * @param {import("./identity.js").Identity|null} identity
+ * @param {keyof FAREWELLS} how what the new page says of it
  */
-export function startAnew(identity) {
+export function startAnew(identity, how) {
   try {
     for (const key of Object.keys(sessionStorage)) if (key.startsWith("pg-draft:")) sessionStorage.removeItem(key);
+    sessionStorage.setItem(FAREWELL, how);
   } catch {
     // Nothing was kept.
   }
@@ -223,6 +233,17 @@ export function startAnew(identity) {
 /** Sign out here. @param {import("./identity.js").Identity} identity */
 export async function signOut(identity) {
   await api.signOut();
-  startAnew(identity);
+  startAnew(identity, "out");
+}
+
+/** Say once what became of a wish to leave, on the page that began anew. */
+export function tellFarewell() {
+  try {
+    const how = sessionStorage.getItem(FAREWELL) ?? "";
+    sessionStorage.removeItem(FAREWELL);
+    if (Object.hasOwn(FAREWELLS, how)) toast(FAREWELLS[how]);
+  } catch {
+    // Nothing was kept.
+  }
 }
 

@@ -74,12 +74,13 @@ export class Transcript {
     this.list.append(bones);
   }
 
-  /** @param {string} message @param {boolean} missing */
-  failed(message, missing) {
+  /** @param {string} message @param {boolean} missing @param {Node|null} [way] what else may help */
+  failed(message, missing, way = null) {
     this.clear(missing ? "missing" : "error");
-    const button = el("button", { class: "pg-button", type: "button", text: missing ? "New conversation" : "Try again" });
+    const kind = way ? "pg-button pg-button-plain" : "pg-button";
+    const button = el("button", { class: kind, type: "button", text: missing ? "New conversation" : "Try again" });
     button.addEventListener("click", missing ? this.on.fresh : this.on.reload);
-    this.list.append(el("div", { class: "pg-blank", testid: "page-error" }, el("p", { text: message }), button));
+    this.list.append(el("div", { class: "pg-blank", testid: "page-error" }, el("p", { text: message }), el("div", { class: "pg-blank-ways" }, way, button)));
   }
 
   /** @param {Turn[]} turns the path to the leaf, seen from its end */

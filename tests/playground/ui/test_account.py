@@ -141,6 +141,7 @@ def test_everything_is_deleted_when_the_word_was_typed(served: Served, new_page:
     page.get_by_test_id("delete-word").fill("Delete ")
     go.tap()
     expect(dialog).to_have_count(0)
+    expect(page.get_by_test_id("toast")).to_have_text("Everything that this browser had here was deleted.")
     page.get_by_test_id("sidebar-toggle").tap()
     expect(page.get_by_test_id("list-message")).to_have_text("Your conversations will be listed here.")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
@@ -168,6 +169,7 @@ def test_sessions_end_one_by_one_and_all_at_once(served: Served, new_page: NewPa
     page.get_by_test_id("sign-out-everywhere").click()
     page.get_by_test_id("dialog-confirm").click()
     expect(page.get_by_test_id("account-dialog")).to_have_count(0)
+    expect(page.get_by_test_id("toast")).to_have_text("You are signed out everywhere.")
     expect(page.get_by_test_id("me")).to_have_text("Account")
     assert kind_of(here) == "guest"
 

@@ -58,6 +58,7 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
             expect(other.get_by_test_id("conversation-item")).to_have_count(1)
 
             open_sheet(page, "sign-out")
+            expect(page.get_by_test_id("toast")).to_have_text("You are signed out.")
             expect(page.get_by_test_id("sign-in")).to_be_visible()
             expect(page.get_by_test_id("conversation-item")).to_have_count(0)
             bar = other.get_by_test_id("signed-out")
@@ -71,6 +72,19 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
             expect(other.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
             expect(other.get_by_test_id("composer-input")).to_have_value("half a thought")
             assert other.evaluate("localStorage.getItem('pg-signed-out')") is None
+            # Without an account the old address leads to the sign-in.
+            page.context.clear_cookies()
+            page.goto(address)
+            missing = page.get_by_test_id("page-error")
+            expect(missing).to_contain_text("This conversation does not exist or is not yours.")
+            expect(missing.get_by_role("button")).to_have_text("New conversation")
+            page.reload()
+            expect(page.get_by_test_id("toast")).to_have_count(0)
+            path = address.removeprefix(served.url).replace("/", "%2F")
+            link = missing.get_by_test_id("missing-sign-in")
+            expect(link).to_have_attribute("href", f"/oauth/login?next={path}")
+            expect(link).to_have_text("Sign in with 127.0.0.1")
+            assert audit(page) == []
             page.context.close()
             assert watch.faults() == []
 
