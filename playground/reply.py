@@ -104,6 +104,11 @@ class Reply:
             )
 
     @property
+    def written(self) -> int:
+        """How many tokens the model has written."""
+        return len(self._output_ids) - len(self._primed.ids)
+
+    @property
     def messages(self) -> list[MessageDraft]:
         """All of the reply so far, the results among them that were added to it."""
         return self._recorder.drafts() + self._results

@@ -34,6 +34,14 @@ class LimitSettings(BaseSettings):
         le=10_000,
         description="The same for those who have not signed in, where signing in is possible; 0 is any.",
     )
+    guests_per_address: int = Field(
+        default=4,
+        ge=0,
+        le=10_000,
+        description="Those who ask from one address without an account may together have as many replies at "
+        "once and tokens a day as so many guests; 0 is any, as it is where only this machine can reach the "
+        "server.",
+    )
     tokens_per_day: int = Field(
         default=0, ge=0, description="Tokens that one person's replies may have in a day (UTC); 0 is any."
     )

@@ -63,15 +63,15 @@ class Titles:
             and turn.conversation.title == title_from(turn.user_message.content)
         )
 
-    async def make(self, store: Store, owner_id: str, turn: TurnRecord) -> None:
-        """Give the conversation its better title."""
+    async def make(self, store: Store, owner_id: str, turn: TurnRecord, user_key: str) -> None:
+        """Give the conversation its better title; ``user_key`` as in the reply's own request."""
         question = turn.user_message.content
         active = self._engine.health().active
         title = title_without_greeting(question)
         try:
             if active is not None and not active.demonstration:
                 answer = await run_in_threadpool(_answer, store, owner_id, turn.generation.id)
-                title = await self._ask(owner_id, question, answer) or title
+                title = await self._ask(owner_id, user_key, question, answer) or title
             await run_in_threadpool(self._replace, store, owner_id, turn.conversation, title)
         except StorageError:
             return  # the conversation is gone, or nothing can be saved: a title is not worth a word
@@ -88,7 +88,7 @@ class Titles:
             if not now.title_by_hand and now.title == before.title != title:
                 store.update_conversation(owner_id, before.id, title=title)
 
-    async def _ask(self, owner_id: str, question: str, answer: str) -> str:
+    async def _ask(self, owner_id: str, user_key: str, question: str, answer: str) -> str:
         """The model's title, or nothing: it is asked when its owner wants nothing else, and gives way."""
         exchange = f"User: {question[:EXCERPT_CHARS]}\n\nAssistant: {answer[:EXCERPT_CHARS]}"
         prompt = Prompt([Message(Role.USER, exchange)], ReasoningEffort.LOW, INSTRUCTIONS)
@@ -97,7 +97,7 @@ class Titles:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for _ in range(TRIES):
                     await self._quiet(owner_id)
-                    title = await self._generate(owner_id, prompt_ids)
+                    title = await self._generate(owner_id, user_key, prompt_ids)
                     if title is not None:
                         return clean(title)
         except (InferenceError, TimeoutError):
@@ -115,12 +115,12 @@ class Titles:
             else:
                 return
 
-    async def _generate(self, owner_id: str, prompt_ids: tuple[int, ...]) -> str | None:
+    async def _generate(self, owner_id: str, user_key: str, prompt_ids: tuple[int, ...]) -> str | None:
         """What the model answers, "" where it came to no end; None when it had to give way."""
         sampling = SamplingParams(
             temperature=0.0, max_tokens=MAX_TOKENS, stop_token_ids=self._codec.STOP_TOKEN_IDS
         )
-        request = GenerationRequest(f"title-{new_id()}", prompt_ids, sampling, user_key=owner_id)
+        request = GenerationRequest(f"title-{new_id()}", prompt_ids, sampling, user_key=user_key)
         parser = self._codec.parser()
         ended = gave_way = False
         tokens = self._engine.submit(request)

@@ -24,7 +24,7 @@ from playground import views
 from playground.errors import PlaygroundError, restarting
 from playground.functions import MOST_ROUNDS, Entered, Functions
 from playground.generation import Outcome
-from playground.limits.allowance import ANY, Allowance, Places, check_tokens
+from playground.limits.allowance import ANY, Allowance, Places
 from playground.operator_functions import OperatorFunctions
 from playground.preparation import Preparation, PreparedTurn
 from playground.recorder import ChannelTokens
@@ -223,7 +223,7 @@ class TurnService:
     ) -> TurnRecord:
         with contextlib.ExitStack() as place:
             place.enter_context(self.places.one(owner_id, allowance))
-            await run_in_threadpool(check_tokens, self._stores.kept, owner_id, allowance)
+            await run_in_threadpool(self.places.check_tokens, self._stores.kept, owner_id, allowance)
             prepared = await run_in_threadpool(self._prepare, store, owner_id, request)
             self._check_open()
             if (owner_id, request.conversation_id) in self._deleting:
@@ -280,14 +280,14 @@ class TurnService:
             generation.id,
             prepared.prompt.ids + prepared.primed_ids,
             prepared.sampling,
-            user_key=run.owner_id,
+            user_key=allowance.user_key(run.owner_id),
             model=generation.model,
             constraint=prepared.constraint,
         )
         primed = Primed(prepared.primed_ids, prepared.reasoning_seconds)
         reply = Reply(run, generation, store, self.tokens, primed, prepared.response_format)
-        parser = self._codec.parser(tools=prepared.functions)
-        outcome = await reply.generate(self._engine, parser, request)
+        outcome = await reply.generate(self._engine, self._codec.parser(tools=prepared.functions), request)
+        self.places.count_tokens(allowance, reply.written)
         if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)
         outcome, following = await self._run_functions(store, step, reply, outcome, allowance)
@@ -307,7 +307,7 @@ class TurnService:
         run.finish(views.generation(record, after(outcome, reply.messages, following)))
         self.runs.keep_finished(run)
         if saved and not self._stops and self.titles.wanted(turn, record):
-            task = asyncio.create_task(self.titles.make(store, run.owner_id, turn))
+            task = asyncio.create_task(self.titles.make(store, run.owner_id, turn, request.user_key))
             self._titling.add(task)
             task.add_done_callback(self._titling.discard)
         if following is not None and run.cancel_requested:  # the wish came while the next one was begun
@@ -352,7 +352,7 @@ class TurnService:
             conversation_id=run.conversation_id, results=results, settings=step.prepared.settings
         )
         with run.owner.lock:
-            check_tokens(self._stores.kept, run.owner_id, allowance)
+            self.places.check_tokens(self._stores.kept, run.owner_id, allowance)
             preferences = self._stores.kept.get_preferences(run.owner_id)
             prepared = self._preparation.prepare(store, run.owner_id, preferences, request)
             if run.cancel_requested:

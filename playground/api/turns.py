@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from playground import views
 from playground.accounts.actor import CurrentActor, CurrentOwner
 from playground.api.bodies import TurnBody
 from playground.api.dependencies import SettingsDep, TurnsDep
-from playground.limits.allowance import allowance_for
+from playground.limits.allowance import allowance_at
 
 router = APIRouter(prefix="/turns")
 
 
 @router.post("", status_code=202)
 async def start_turn(
-    body: TurnBody, owner: CurrentOwner, actor: CurrentActor, turns: TurnsDep, settings: SettingsDep
+    body: TurnBody,
+    owner: CurrentOwner,
+    actor: CurrentActor,
+    turns: TurnsDep,
+    settings: SettingsDep,
+    asking: Request,
 ) -> views.Json:
     """Answered once the turn is saved; the reply itself is read from the generation's events."""
-    guest = actor.account is None and settings.sign_in_available
     # Schemas are written as the model will read them, to see whether that can be done.
     request = await run_in_threadpool(body.request)
-    allowance = replace(allowance_for(settings, guest=guest), key=actor.key_id)
-    turn = await turns.start(owner, request, allowance)
+    allowance = allowance_at(settings, asking.state.address, account=actor.account is not None)
+    turn = await turns.start(owner, request, replace(allowance, key=actor.key_id))
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

@@ -20,7 +20,8 @@ from playground.completions.request import CompletionRequest
 from playground.completions.run import CompletionRun
 from playground.errors import PlaygroundError, restarting
 from playground.generation import GenerationEvent, Outcome
-from playground.limits.allowance import Allowance, Places, check_tokens, utc_now
+from playground.limits.allowance import Allowance, Places
+from playground.limits.spent import utc_now
 from playground.model_names import answers_to
 from playground.recorder import ChannelTokens
 from storage.errors import StorageError
@@ -144,7 +145,7 @@ class CompletionService:
         self._open.update(dict.fromkeys((each.request_id for each in requests), completion))
         self._idle.clear()
         try:
-            await run_in_threadpool(check_tokens, self._store, owner_id, allowance)
+            await run_in_threadpool(self._places.check_tokens, self._store, owner_id, allowance)
             self._check_open()
             if completion.stopped:
                 sentence = "Whoever asked may not ask here any more."
@@ -172,11 +173,12 @@ class CompletionService:
             return
         if run.request.request_id in self._placed:
             self._placed.remove(run.request.request_id)
-            self._places.give_back(completion.place)
+            self._places.give_back(completion.place, completion.allowance)
         replay = run.replay()
         if replay is not None:
             self.replays.keep(completion.owner_id, replay)
         if run.began:
+            self._places.count_tokens(completion.allowance, len(run.output_ids))
             self.spawn(self._count(completion.owner_id, len(run.output_ids)))
         if not self._open:
             self._idle.set()
@@ -228,6 +230,7 @@ class CompletionService:
             room = max(1, model.context_length - len(prompt_ids))
         constraint = self._codec.constraint(request.prompt, request.tool_choice)
         requests = []
+        user_key = completion.allowance.user_key(completion.owner_id)
         for number in range(request.count):
             sampling = SamplingParams(
                 temperature=request.temperature,
@@ -239,7 +242,7 @@ class CompletionService:
             )
             self._engine.check(len(prompt_ids), sampling)
             requests.append(
-                GenerationRequest(new_id(), prompt_ids, sampling, completion.place, model.name, constraint)
+                GenerationRequest(new_id(), prompt_ids, sampling, user_key, model.name, constraint)
             )
         return requests
 

@@ -1,17 +1,20 @@
-"""How many replies at once, and how many tokens a day: what one person may have of the model."""
+"""How many replies at once, and how many tokens a day: what a person or an address may have of the model."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from playground.errors import PlaygroundError
+from playground.limits.spent import Spent, utc_now
 from playground.limits.words import try_again
+from playground.settings import Settings
 from playground.settings_limits import LimitSettings
 from storage.store import Store
 
@@ -25,6 +28,8 @@ class Allowance:
 
     ``line`` tells apart those who share one identity: each has its places for itself. ``key`` is the id of
     the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens.
+    ``network`` is where a guest asks from: a cookie costs nothing, so all guests there together have
+    ``guests`` times as much as one of them.
     """
 
     replies: int = 0
@@ -32,10 +37,21 @@ class Allowance:
     line: str = ""
     key: str = ""
     more_signed_in: bool = False
+    network: str = ""
+    guests: int = 0
 
     def place_of(self, owner_id: str) -> str:
-        """Under what name the places of this owner are counted, and turns on the model are shared."""
+        """Under what name the places of this owner are counted."""
         return f"{owner_id} {self.line}" if self.line else owner_id
+
+    @property
+    def address(self) -> str:
+        """Under what name all guests of the network are counted."""
+        return f"at {self.network}"
+
+    def user_key(self, owner_id: str) -> str:
+        """Under what name the engine shares its queue and its turns: a guest's is the address."""
+        return self.address if self.network else self.place_of(owner_id)
 
 
 ANY = Allowance()
@@ -53,22 +69,50 @@ def allowance_for(settings: LimitSettings, *, guest: bool) -> Allowance:
     )
 
 
+def allowance_at(settings: Settings, address: str, *, account: bool, shared: bool = False) -> Allowance:
+    """What somebody who asks from this address may have.
+
+    ``account``: he has one. ``shared``: he is the guest that programs without a key share. Where only this
+    machine can reach the server, no address counts.
+    """
+    allowance = allowance_for(settings, guest=not account and settings.sign_in_available)
+    if account or not settings.reachable_from_elsewhere:
+        return allowance
+    guests = settings.guests_per_address
+    return replace(
+        allowance, line=address if shared else "", network=address if guests else "", guests=guests
+    )
+
+
 def midnight_after(now: datetime) -> datetime:
     """When a day's tokens are counted anew."""
     tomorrow: date = now.astimezone(UTC).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), UTC)
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """One request in line; ``number`` says who came first, and ``turn`` is done when it has its place."""
+
+    number: int
+    name: str
+    allowance: Allowance
+    turn: asyncio.Future[None]
+
+
 class Places:
     """The replies that each person has open, and those that wait for that. Belongs to one event loop.
 
     A page that asks too much at once is told so (``one``); a program's requests wait in line (``take``), each
-    person's in a line of their own, first come, first served.
+    person's in a line of their own, first come, first served. A guest's reply also takes one of the places of
+    its address. ``spent`` are the tokens of the day, as far as they are counted by address.
     """
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._lines: dict[str, deque[_Waiting]] = {}
+        self._numbers = itertools.count()
+        self.spent = Spent()
 
     def taken(self, owner_id: str) -> int:
         """How many this person has now."""
@@ -83,20 +127,20 @@ class Places:
         """A place for one reply that is about to begin.
 
         Raises:
-            PlaygroundError: (429) all places of this person are taken.
+            PlaygroundError: (429) all places of this person, or of the guests of the address, are taken.
         """
         if not self.take_free(owner_id, allowance):
-            raise self._refusal(owner_id)
+            raise self._refusal(owner_id, allowance)
         try:
             yield
         finally:
-            self.give_back(owner_id)
+            self.give_back(owner_id, allowance)
 
     def take_free(self, owner_id: str, allowance: Allowance) -> bool:
         """Take a place if there is one now; whoever waits in line comes first."""
-        if allowance.replies and self._taken[owner_id] >= allowance.replies:
+        if not self._has_room(owner_id, allowance):
             return False
-        self._taken[owner_id] += 1
+        self._taken.update(name for name, _ in _counted(owner_id, allowance))
         return True
 
     async def take(self, owner_id: str, allowance: Allowance, longest: int | None = None) -> None:
@@ -107,59 +151,104 @@ class Places:
         """
         if self.take_free(owner_id, allowance):
             return
-        if longest is not None and self.waiting(owner_id) >= longest:
-            raise self._refusal(owner_id)
+        if longest is not None and self._is_full(owner_id, allowance, longest):
+            raise self._refusal(owner_id, allowance)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(owner_id, deque()).append(turn)
+        waiting = _Waiting(next(self._numbers), owner_id, allowance, turn)
+        self._lines.setdefault(owner_id, deque()).append(waiting)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # the place came in the same moment
-                self.give_back(owner_id)
+                self.give_back(owner_id, allowance)
             else:
-                self._leave_line(owner_id, turn)
+                self._leave_line(waiting)
             raise
 
-    def give_back(self, owner_id: str) -> None:
-        """Give up a place: the next in line has it, if there is one."""
-        while line := self._lines.get(owner_id):
-            turn = line[0]
-            self._leave_line(owner_id, turn)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._taken[owner_id] -= 1
-        if not self._taken[owner_id]:
-            del self._taken[owner_id]
+    def give_back(self, owner_id: str, allowance: Allowance = ANY) -> None:
+        """Give up a place: whoever came first of those in line who may have it gets it."""
+        for name, _ in _counted(owner_id, allowance):
+            self._taken[name] -= 1
+            if not self._taken[name]:
+                del self._taken[name]
+        while first := self._next():
+            self._leave_line(first)
+            if not first.turn.done():
+                self.take_free(first.name, first.allowance)
+                first.turn.set_result(None)
 
-    def _leave_line(self, owner_id: str, turn: asyncio.Future[None]) -> None:
-        line = self._lines.get(owner_id)
-        if line is not None and turn in line:
-            line.remove(turn)
+    def _next(self) -> _Waiting | None:
+        """Who came first of those at the head of a line for whom there is room."""
+        heads = (line[0] for line in self._lines.values())
+        ready = (each for each in heads if self._has_room(each.name, each.allowance))
+        return min(ready, key=lambda each: each.number, default=None)
+
+    def _has_room(self, owner_id: str, allowance: Allowance) -> bool:
+        return all(not most or self._taken[name] < most for name, most in _counted(owner_id, allowance))
+
+    def _is_full(self, owner_id: str, allowance: Allowance, longest: int) -> bool:
+        """Whether so many of the person's, or of the address's guests' together, are in line already."""
+        if self.waiting(owner_id) >= longest:
+            return True
+        lines = self._lines.values() if allowance.network else ()
+        beside = sum(each.allowance.network == allowance.network for line in lines for each in line)
+        return bool(allowance.network) and beside >= longest * allowance.guests
+
+    def _leave_line(self, waiting: _Waiting) -> None:
+        line = self._lines.get(waiting.name)
+        if line is not None and waiting in line:
+            line.remove(waiting)
             if not line:
-                del self._lines[owner_id]
+                del self._lines[waiting.name]
 
-    def _refusal(self, owner_id: str) -> PlaygroundError:
+    def _refusal(self, owner_id: str, allowance: Allowance) -> PlaygroundError:
         taken, waiting = self._taken[owner_id], self.waiting(owner_id)
-        yours = "One of your replies is" if taken == 1 else f"{taken} of your replies are"
-        line = f", and {waiting} more wait" if waiting else ""
+        if allowance.replies and taken >= allowance.replies:
+            yours = "One of your replies is" if taken == 1 else f"{taken} of your replies are"
+            line = f", and {waiting} more wait" if waiting else ""
+            sentence = f"{yours} still being written{line}."
+        else:
+            sentence = "Many replies are being written for guests from your network already."
         return PlaygroundError(
             "too_many_replies",
-            f"{yours} still being written{line}. {try_again(NEXT_LOOK_SECONDS)}",
+            f"{sentence} {try_again(NEXT_LOOK_SECONDS)}",
             status=429,
             retry_after=NEXT_LOOK_SECONDS,
         )
 
+    def check_tokens(self, store: Store, owner_id: str, allowance: Allowance) -> None:
+        """Refuse when today's tokens are used up, the person's or those of the address's guests. Blocks.
 
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
+        Raises:
+            PlaygroundError: (429) until midnight, UTC.
+        """
+        check_tokens(store, owner_id, allowance)
+        most = allowance.tokens * allowance.guests
+        if allowance.network and 0 < most <= self.spent.by(allowance.address):
+            raise _used_up(
+                f"Guests from your network have used their {most:,} tokens of today.", utc_now(), allowance
+            )
+
+    def count_tokens(self, allowance: Allowance, tokens: int) -> None:
+        """Count what a reply wrote for a guest's address; the store counts it for the person."""
+        if allowance.network:
+            self.spent.add(allowance.address, tokens)
+
+
+def _counted(owner_id: str, allowance: Allowance) -> list[tuple[str, int]]:
+    """Under which names a reply is counted, and how many of each there may be; 0 is any."""
+    counted = [(owner_id, allowance.replies)]
+    if allowance.network:
+        counted.append((allowance.address, allowance.replies * allowance.guests))
+    return counted
 
 
 def check_tokens(
     store: Store, owner_id: str, allowance: Allowance, clock: Callable[[], datetime] = utc_now
 ) -> None:
-    """Refuse when today's tokens are used up. What runs already is counted once it has ended. Blocks.
+    """Refuse when this person's tokens of today are used up. Blocks.
+
+    What runs already is counted once it has ended.
 
     Raises:
         PlaygroundError: (429) until midnight, UTC.
@@ -167,18 +256,16 @@ def check_tokens(
     if not allowance.tokens:
         return
     now = clock().astimezone(UTC)
-    if store.usage_of(owner_id, now.date().isoformat()).tokens < allowance.tokens:
-        return
+    if store.usage_of(owner_id, now.date().isoformat()).tokens >= allowance.tokens:
+        raise _used_up(f"You have used your {allowance.tokens:,} tokens of today.", now, allowance)
+
+
+def _used_up(sentence: str, now: datetime, allowance: Allowance) -> PlaygroundError:
     wait = math.ceil((midnight_after(now) - now).total_seconds())
     when = try_again(wait)
     if allowance.more_signed_in:
         when = when.removesuffix(".") + ", or sign in to go on."
-    raise PlaygroundError(
-        "quota_exceeded",
-        f"You have used your {allowance.tokens:,} tokens of today. {when}",
-        status=429,
-        retry_after=wait,
-    )
+    return PlaygroundError("quota_exceeded", f"{sentence} {when}", status=429, retry_after=wait)
 
 
 def _smaller(one: int, other: int) -> int:

@@ -10,6 +10,7 @@ UNLIMITED: dict[str, Any] = dict.fromkeys(
         "address_requests_per_minute",
         "replies_at_once",
         "guest_replies_at_once",
+        "guests_per_address",
         "imports_per_hour",
         "share_reads_per_minute",
         "sign_ins_per_minute",

@@ -19,10 +19,11 @@ from inference.worker.pages import KvPages
 from inference.worker.scheduling import Scheduler
 from inference.worker.sequence import Sequence
 from tests.attacks.limits import UNLIMITED
+from tests.attacks.world import WITH_SIGN_IN
 from tests.conftest import Scale
 from tests.inference.paper_device import PaperDevice, sequence_of
 from tests.playground.scripted import Script
-from tests.playground.world import ask, running, settled
+from tests.playground.world import World, ask, running, settled
 
 FLOOD = 500
 HONEST = "vwxyz"
@@ -100,6 +101,44 @@ async def test_without_the_limit_the_flood_is_taken(tmp_path: Path) -> None:
     async with running(tmp_path, script, **UNLIMITED) as world, world.browser() as abuser:
         await abuser.get("/api/bootstrap")
         assert await flood([abuser], 3 * PLACES) == {202: 3 * PLACES}
+        script.hold.set()
+
+
+# --- with a new cookie for each question ---
+
+
+async def dropping_cookies(world: World, visitors: int, **headers: str) -> Counter[int]:
+    """So many strangers from one address, who ask as often as one guest may; how they were answered."""
+    answers: Counter[int] = Counter()
+    for _ in range(visitors):
+        async with world.browser() as stranger:
+            stranger.headers.update(headers)
+            answers += await flood([stranger], 4)
+    return answers
+
+
+async def test_thirty_cookies_of_one_address_are_a_few_guests(tmp_path: Path, scale: Scale) -> None:
+    script = Script(hold=asyncio.Event(), hold_at=2)
+    assert script.hold is not None
+    async with running(tmp_path, script, behind_proxy=True, **WITH_SIGN_IN) as world:
+        visitors = scale(8, 30)
+        abuser = {"x-forwarded-for": "203.0.113.1"}
+        assert await dropping_cookies(world, visitors, **abuser) == {202: 16, 429: 4 * visitors - 16}
+        assert len({request.user_key for request in world.engine.requests}) == 1
+        world.engine.script = Script()
+        for number in range(len(HONEST)):
+            honest = {"x-forwarded-for": f"198.51.100.{number}"}
+            assert await dropping_cookies(world, 1, **honest) == {202: 4}
+        script.hold.set()
+
+
+async def test_counted_by_cookie_alone_they_take_all_places(tmp_path: Path) -> None:
+    """The planted hole."""
+    script = Script(hold=asyncio.Event(), hold_at=2)
+    assert script.hold is not None
+    settings = {**WITH_SIGN_IN, "guests_per_address": 0}
+    async with running(tmp_path, script, behind_proxy=True, **settings) as world:
+        assert await dropping_cookies(world, 8) == {202: 32}
         script.hold.set()
 
 

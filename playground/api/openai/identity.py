@@ -18,7 +18,7 @@ from playground.accounts.actor import AccountsDep, VisitDep
 from playground.accounts.identity import Visit, token_hash
 from playground.accounts.service import Accounts, Actor
 from playground.errors import PlaygroundError
-from playground.limits.allowance import Allowance, allowance_for
+from playground.limits.allowance import Allowance, allowance_at
 from playground.limits.rates import Rates
 from storage.account_records import KeyScope
 
@@ -47,7 +47,7 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
         PlaygroundError: 401 for a key that is none and where everybody must sign in, 403 for a key that may
             not ask the model, 429 for somebody who asks too often.
     """
-    settings = accounts.settings
+    settings, address = accounts.settings, request.state.address
     rates = cast(Rates, request.app.state.rates)
     actor = _known(accounts, visit)
     if actor is None:
@@ -55,18 +55,17 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
             sentence = "This server answers only to people who have signed in. Send an API key of yours."
             raise PlaygroundError("invalid_api_key", sentence, status=401)
         # Nobody knows how many people it is: each address may ask as often as one.
-        rates.request_of(f"{SHARED_GUEST} at {request.state.address}")
+        rates.request_of(f"{SHARED_GUEST} at {address}")
         owner_id = accounts.store.user_for_identity(SHARED_GUEST).id
-        allowance = allowance_for(settings, guest=settings.sign_in_available)
-        return Caller(owner_id, replace(allowance, line=request.state.address), shared=True)
+        allowance = allowance_at(settings, address, account=False, shared=True)
+        return Caller(owner_id, allowance, shared=True)
     rates.request_of(actor.user_id)
     if KeyScope.INFERENCE not in actor.scopes:
         sentence = "This API key may not be used to ask the model."
         raise PlaygroundError("missing_scope", sentence, status=403)
-    guest = actor.account is None and settings.sign_in_available
-    allowance = replace(allowance_for(settings, guest=guest), key=actor.key_id)
+    allowance = allowance_at(settings, address, account=actor.account is not None)
     may_read = partial(accounts.still_stands_for, visit, actor.user_id)
-    return Caller(actor.user_id, allowance, may_read=may_read)
+    return Caller(actor.user_id, replace(allowance, key=actor.key_id), may_read=may_read)
 
 
 def _known(accounts: Accounts, visit: Visit) -> Actor | None:
