@@ -287,7 +287,7 @@ class TurnService:
         primed = Primed(prepared.primed_ids, prepared.reasoning_seconds)
         reply = Reply(run, generation, store, self.tokens, primed, prepared.response_format)
         outcome = await reply.generate(self._engine, self._codec.parser(tools=prepared.functions), request)
-        self.places.count_tokens(allowance, reply.written)
+        self.places.count_tokens(run.owner_id, allowance, reply.written)
         if self._closing.is_set() and outcome.status is GenerationStatus.CANCELLED:
             outcome = dataclasses.replace(outcome, status=GenerationStatus.INTERRUPTED)
         outcome, following = await self._run_functions(store, step, reply, outcome, allowance)

@@ -48,15 +48,15 @@ class ResponseQueries(Queries):
 
     room = ROOM
 
-    def save_response(self, owner_id: str, record: ResponseRecord) -> None:
-        """Keep a response, new or as it is now. The oldest ones of this owner make room.
+    def save_response(self, owner_id: str, record: ResponseRecord) -> int:
+        """Keep a response, new or as it is now; returns its size. The oldest ones of this owner make room.
 
         Raises NotFound for an unknown owner or an id of somebody else's, Conflict for one that has ended,
         InvalidText for half of a character pair.
         """
         values = _values(record)
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> int:
             found = session.execute(
                 select(ResponseRow.owner_id, ResponseRow.status).where(ResponseRow.id == record.id)
             ).one_or_none()
@@ -70,8 +70,9 @@ class ResponseQueries(Queries):
                 session.execute(update(ResponseRow).where(ResponseRow.id == record.id).values(**values))
             session.flush()
             _make_room(session, owner_id, record.id, self.room)
+            return int(values["size"])
 
-        self._database.write(work)
+        return self._database.write(work)
 
     def get_response(self, owner_id: str, response_id: str) -> ResponseRecord:
         """One response. Raises NotFound."""

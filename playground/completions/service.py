@@ -178,7 +178,7 @@ class CompletionService:
         if replay is not None:
             self.replays.keep(completion.owner_id, replay)
         if run.began:
-            self._places.count_tokens(completion.allowance, len(run.output_ids))
+            self._places.count_tokens(completion.owner_id, completion.allowance, len(run.output_ids))
             self.spawn(self._count(completion.owner_id, len(run.output_ids)))
         if not self._open:
             self._idle.set()

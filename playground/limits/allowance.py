@@ -26,8 +26,8 @@ NEXT_LOOK_SECONDS = 5
 class Allowance:
     """Replies at once and tokens a day; 0 is any number.
 
-    ``line`` tells apart those who share one identity: each has its places for itself. ``key`` is the id of
-    the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens.
+    ``line`` tells apart those who share one identity: each has places and tokens for itself. ``key`` is the
+    id of the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens.
     ``network`` is where a guest asks from: a cookie costs nothing, so all guests there together have
     ``guests`` times as much as one of them.
     """
@@ -222,17 +222,24 @@ class Places:
         Raises:
             PlaygroundError: (429) until midnight, UTC.
         """
-        check_tokens(store, owner_id, allowance)
+        if not allowance.line:
+            check_tokens(store, owner_id, allowance)
+        elif 0 < allowance.tokens <= self.spent.by(allowance.place_of(owner_id)):
+            sentence = f"Your network has used its {allowance.tokens:,} tokens of today."
+            raise _used_up(sentence, utc_now(), allowance)
         most = allowance.tokens * allowance.guests
         if allowance.network and 0 < most <= self.spent.by(allowance.address):
-            raise _used_up(
-                f"Guests from your network have used their {most:,} tokens of today.", utc_now(), allowance
-            )
+            sentence = f"Guests from your network have used their {most:,} tokens of today."
+            raise _used_up(sentence, utc_now(), allowance)
 
-    def count_tokens(self, allowance: Allowance, tokens: int) -> None:
-        """Count what a reply wrote for a guest's address; the store counts it for the person."""
-        if allowance.network:
-            self.spent.add(allowance.address, tokens)
+    def count_tokens(self, owner_id: str, allowance: Allowance, tokens: int) -> None:
+        """Count what a reply wrote, where that is counted by address; the store counts it for the person."""
+        for name, wanted in (
+            (allowance.place_of(owner_id), allowance.line),
+            (allowance.address, allowance.network),
+        ):
+            if wanted:
+                self.spent.add(name, tokens)
 
 
 def _counted(owner_id: str, allowance: Allowance) -> list[tuple[str, int]]:

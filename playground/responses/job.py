@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -30,6 +31,7 @@ from playground.completions.replays import NO_ARGUMENTS, with_ids
 from playground.completions.service import Completion
 from playground.generation import BROKEN, GenerationEvent, Outcome, Portion
 from playground.responses.encoder import ResponseEncoder, phase_of
+from playground.responses.room import AddressRoom
 from playground.runs import Owner
 from storage.errors import NotFound, StorageError
 from storage.records import GenerationStatus
@@ -47,7 +49,8 @@ class ResponseJob:
     """Run ``work`` once, as a task that no reader's leaving stops. ``done`` is set at its end.
 
     ``stored``: the response is, or will be, in the database; ``kept`` once it is, ``lost`` when its owner is
-    gone. ``check`` says of a whole answer what is wrong with it.
+    gone. ``check`` says of a whole answer what is wrong with it. ``room`` is that of the addresses of the
+    guest that programs without a key share.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class ResponseJob:
         owner: Owner,
         completion: Completion,
         encoder: ResponseEncoder,
+        room: AddressRoom,
         *,
         stored: bool,
         check: Callable[[str], str | None] | None = None,
@@ -67,6 +71,7 @@ class ResponseJob:
         self.completion = completion
         self._run = completion.runs[0]
         self.encoder = encoder
+        self._room = room
         self.stored = stored
         self.kept = False
         self.lost = False
@@ -224,7 +229,12 @@ class ResponseJob:
     def save(self, record: ResponseRecord) -> None:
         """Store the response as it is in ``record``. Blocks. Raises StorageError."""
         with self.owner.lock:  # whoever moves all that the owner has waits meanwhile
-            self._store.save_response(self.owner.id, record)
+            size = self._store.save_response(self.owner.id, record)
+            if not (address := self.completion.allowance.line):
+                return
+            for each in self._room.take(address, record.id, size, record.previous_response_id):
+                with contextlib.suppress(NotFound):
+                    self._store.delete_response(self.owner.id, each)
 
 
 def _usage(usage: Usage) -> Json:

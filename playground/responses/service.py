@@ -32,6 +32,7 @@ from playground.responses.items import Reader
 from playground.responses.job import ResponseJob
 from playground.responses.known import Known, named_responses
 from playground.responses.log import ResponseLog
+from playground.responses.room import AddressRoom
 from playground.runs import RunRegistry
 from storage.errors import Conflict, NotFound, StorageError
 from storage.response_records import ResponseRecord
@@ -61,6 +62,7 @@ class ResponseService:
         self._codec = codec
         self._completions = completions
         self._owners = owners
+        self.room = AddressRoom()
         self._jobs: dict[str, ResponseJob] = {}
         self._unsaved: OrderedDict[str, ResponseJob] = OrderedDict()
 
@@ -110,6 +112,7 @@ class ResponseService:
             self._owners.owner(owner_id),
             completion,
             ResponseEncoder(record, asked.notes),
+            self.room,
             stored=asked.store,
             check=None if wanted is None else partial(matches, wanted.schema),
         )
@@ -161,6 +164,7 @@ class ResponseService:
                 await run_in_threadpool(self._store.delete_response, owner_id, response_id)
             except NotFound:
                 raise no_such_response() from None
+        self.room.forget(response_id)
 
     async def input_items(self, owner_id: str, response_id: str) -> list[Json]:
         """What went in, in order. Raises PlaygroundError (404), StorageError."""

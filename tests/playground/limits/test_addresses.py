@@ -170,6 +170,14 @@ async def test_temporary_chats_and_stopped_replies_count_for_the_address(tmp_pat
         assert spent.by(key) == 7
 
 
+async def test_one_strangers_programs_do_not_use_up_everybodys_tokens(tmp_path: Path) -> None:
+    script = Script([("final", "one two three four five six seven eight nine ten")])
+    async with running(tmp_path, script, behind_proxy=True, tokens_per_day=10) as world:
+        assert [await used_up(world, HERE, CHAT) for _ in range(3)] == [False, True, True]
+        assert [await used_up(world, ELSEWHERE, CHAT) for _ in range(2)] == [False, True]
+        assert not await used_up(world, HERE), "a guest of the page there has tokens of his own"
+
+
 def test_what_was_spent_is_of_one_day_and_bounded() -> None:
     now = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
     spent = Spent(lambda: now, most=2)
