@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+MEGABYTE = 1_000_000
+
 
 class LimitSettings(BaseSettings):
     """A part of ``Settings``. A limit of 0 is none; all are generous for one person on their own machine."""
@@ -52,6 +54,28 @@ class LimitSettings(BaseSettings):
     )
     imports_per_hour: int = Field(
         default=60, ge=0, le=1_000_000, description="Files that one person may import in an hour; 0 is any."
+    )
+    stored_megabytes: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000_000,
+        description="Megabytes that one person's conversations and links may take; 0 is any, as it is unless "
+        "it is set where only this machine can reach the server. Asked when a file is imported, a link is "
+        "made or a shared conversation is copied.",
+    )
+    guest_stored_megabytes: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000_000,
+        description="The same for those who have not signed in, where signing in is possible; 0 is any.",
+    )
+    free_disk_megabytes: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000_000,
+        description="While less than this is free on the disk nothing is imported, shared or copied, and new "
+        "guests begin nothing; 0 is never, as it is unless it is set where only this machine can reach the "
+        "server.",
     )
     share_reads_per_minute: int = Field(
         default=240,
@@ -107,5 +131,24 @@ class LimitSettings(BaseSettings):
     @property
     def places(self) -> int:
         """Replies of one person at the same time; 0 is any."""
-        chosen = "replies_at_once" in self.model_fields_set
-        return self.replies_at_once if chosen or self.reachable_from_elsewhere else 0
+        return self._for_others("replies_at_once")
+
+    @property
+    def stored_bytes(self) -> int:
+        """What one person may have stored; 0 is any."""
+        return self._for_others("stored_megabytes") * MEGABYTE
+
+    @property
+    def guest_stored_bytes(self) -> int:
+        """The same for guests, where others sign in."""
+        return self.guest_stored_megabytes * MEGABYTE
+
+    @property
+    def free_disk_bytes(self) -> int:
+        """What is to stay free on the disk; 0 is nothing."""
+        return self._for_others("free_disk_megabytes") * MEGABYTE
+
+    def _for_others(self, name: str) -> int:
+        """A limit that means other people: on a machine of one's own there is none unless it is set."""
+        chosen = name in self.model_fields_set or self.reachable_from_elsewhere
+        return int(getattr(self, name)) if chosen else 0

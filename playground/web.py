@@ -45,6 +45,8 @@ from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
+from playground.limits.storing import Storing
+from playground.limits.uploads import Uploads
 from playground.operator_functions import OperatorFunctions
 from playground.responses.service import ResponseService
 from playground.runs import RunRegistry
@@ -127,6 +129,8 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     app.state.sign_in = _sign_in(accounts, stores, service)
     app.state.page_served = page_served
     app.state.rates = rates = Rates(settings)
+    app.state.storing = Storing(settings, store)
+    app.state.uploads = Uploads()
     errors.install(app)
     _add_routes(app)
     _add_middleware(app, settings, rates, page_served)

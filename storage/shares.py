@@ -5,19 +5,20 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Select, delete, exists, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from storage.account_schema import AccountRow
 from storage.checksums import DAMAGED_SHARE, share_checksum
 from storage.database import Queries, fresh_id
-from storage.errors import DatabaseCorrupt, NotFound
+from storage.errors import DatabaseCorrupt, NotFound, TooMany
 from storage.mapping import share_record
 from storage.owned import owned_conversation
 from storage.records import ShareRecord
 from storage.schema import ConversationRow, ShareRow
 
 TOKEN_BYTES = 24
+MOST_SHARES = 200
 
 
 class ShareQueries(Queries):
@@ -33,10 +34,16 @@ class ShareQueries(Queries):
         snapshot: str,
         message_count: int,
     ) -> ShareRecord:
-        """Keep a snapshot under a new token of 192 random bits. Raises NotFound."""
+        """Keep a snapshot under a new token of 192 random bits. Raises NotFound, TooMany for the 201st.
+
+        Those of conversations that can still be restored count.
+        """
 
         def work(session: Session) -> ShareRecord:
             conversation = owned_conversation(session, owner_id, conversation_id)
+            of_owner = select(func.count()).select_from(ShareRow).where(ShareRow.owner_id == owner_id)
+            if (session.scalar(of_owner) or 0) >= MOST_SHARES:
+                raise TooMany(f"There is room for {MOST_SHARES} links. Take some back first.")
             token = secrets.token_urlsafe(TOKEN_BYTES)
             row = ShareRow(
                 id=fresh_id(session),

@@ -27,6 +27,7 @@ from storage.responses import ResponseQueries, fail_open_responses
 from storage.search import SearchQueries
 from storage.sessions import SessionQueries
 from storage.shares import ShareQueries
+from storage.stored import StoredQueries
 from storage.translate import plain_errors
 from storage.turns import TurnQueries
 from storage.usage import UsageQueries
@@ -51,6 +52,7 @@ class Store(
     UsageQueries,
     AdministrationQueries,
     ResponseQueries,
+    StoredQueries,
 ):
     """All that is kept. Safe to use from many threads. Raises ``StorageError`` only."""
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
 from inference.engine import Engine
 from inference.harmony import HarmonyCodec
+from playground.accounts.actor import CurrentActor
 from playground.completions.service import CompletionService
+from playground.limits.allowance import Allowance, allowance_at, smaller
 from playground.limits.rates import Rates
+from playground.limits.storing import Storing
+from playground.limits.uploads import Uploads
 from playground.responses.service import ResponseService
 from playground.settings import Settings
 from playground.temporary import Stores
@@ -59,6 +64,37 @@ def _rates(request: Request) -> Rates:
     return cast(Rates, request.app.state.rates)
 
 
+def _uploads(request: Request) -> Uploads:
+    return cast(Uploads, request.app.state.uploads)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much the asker may store; ``most`` bytes, 0 is any."""
+
+    storing: Storing
+    owner_id: str
+    allowance: Allowance
+    most: int
+
+    def take(self, size: int, param: str) -> None:
+        """Let so many bytes more be stored, those of ``param``. Blocks. Raises PlaygroundError."""
+        self.storing.take(self.owner_id, self.allowance, self.most, size, param)
+
+    def check_newcomer(self) -> None:
+        """Refuse a first conversation on a disk that is nearly full. Blocks. Raises PlaygroundError."""
+        self.storing.check_newcomer(self.owner_id)
+
+
+def _room(request: Request, actor: CurrentActor) -> Room:
+    settings, account = _settings(request), actor.account is not None
+    most = settings.stored_bytes
+    if not account and settings.sign_in_available:
+        most = smaller(settings.guest_stored_bytes, most)
+    allowance = allowance_at(settings, request.state.address, account=account)
+    return Room(cast(Storing, request.app.state.storing), actor.user_id, allowance, most)
+
+
 StoreDep = Annotated[Store, Depends(_store)]
 """The store that lasts."""
 StoresDep = Annotated[Stores, Depends(_stores)]
@@ -71,3 +107,5 @@ ResponsesDep = Annotated[ResponseService, Depends(_responses)]
 TurnsDep = Annotated[TurnService, Depends(_turns)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RatesDep = Annotated[Rates, Depends(_rates)]
+UploadsDep = Annotated[Uploads, Depends(_uploads)]
+RoomDep = Annotated[Room, Depends(_room)]

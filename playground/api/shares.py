@@ -12,8 +12,9 @@ from pydantic import StrictBool
 from playground import views
 from playground.accounts.actor import CurrentOwner
 from playground.api.bodies import Body, Id
-from playground.api.dependencies import StoreDep
+from playground.api.dependencies import RatesDep, RoomDep, StoreDep
 from playground.exchange import sharing
+from storage.stored import draft_bytes
 
 router = APIRouter()
 
@@ -37,7 +38,7 @@ def list_shares(
 
 
 @router.post("/shares", status_code=201)
-def create_share(body: ShareBody, owner: CurrentOwner, store: StoreDep) -> views.Json:
+def create_share(body: ShareBody, owner: CurrentOwner, store: StoreDep, room: RoomDep) -> views.Json:
     """Make a link to the conversation as it is shown now."""
     conversation = store.get_conversation(owner, body.conversation_id)
     value = sharing.snapshot(
@@ -47,12 +48,14 @@ def create_share(body: ShareBody, owner: CurrentOwner, store: StoreDep) -> views
         include_reasoning=body.include_reasoning,
         now=datetime.now(UTC),
     )
+    text = sharing.encoded(value)
+    room.take(len(text.encode()), "conversation_id")
     record = store.create_share(
         owner,
         conversation.id,
         title=conversation.title,
         include_reasoning=body.include_reasoning,
-        snapshot=sharing.encoded(value),
+        snapshot=text,
         message_count=len(value["messages"]),
     )
     return {"share": sharing.share_view(record)}
@@ -72,8 +75,13 @@ def read_shared(token: str, store: StoreDep) -> Response:
 
 
 @router.post("/shared/{token}/import", status_code=201)
-def import_shared(token: str, owner: CurrentOwner, store: StoreDep) -> views.Json:
+def import_shared(
+    token: str, owner: CurrentOwner, store: StoreDep, rates: RatesDep, room: RoomDep
+) -> views.Json:
     """Copy what the link shows into a conversation of the reader's own."""
     _, snapshot = store.shared_snapshot(token)
-    record = store.insert_conversation(owner, sharing.draft_of(json.loads(snapshot), datetime.now(UTC)))
+    rates.import_of(owner)
+    draft = sharing.draft_of(json.loads(snapshot), datetime.now(UTC))
+    room.take(draft_bytes([draft]), "token")
+    record = store.insert_conversation(owner, draft)
     return {"conversation": views.conversation(record)}

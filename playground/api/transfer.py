@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from playground import views
 from playground.accounts.actor import CurrentOwner
-from playground.api.dependencies import NamedStore, RatesDep, StoreDep
+from playground.api.dependencies import NamedStore, RatesDep, Room, RoomDep, StoreDep, UploadsDep
 from playground.errors import PlaygroundError
 from playground.exchange.archive import attachment, file_name, write_zip
 from playground.exchange.export_html import html
@@ -32,6 +32,7 @@ from playground.responses.encoder import response_object
 from storage.errors import NotFound
 from storage.records import ConversationRecord, ConversationTree
 from storage.store import Store
+from storage.stored import draft_bytes
 
 router = APIRouter()
 
@@ -125,24 +126,34 @@ def export_responses(owner: CurrentOwner, store: StoreDep) -> Response:
 
 
 @router.post("/import")
-async def import_file(request: Request, owner: CurrentOwner, store: StoreDep, rates: RatesDep) -> views.Json:
+async def import_file(
+    request: Request,
+    owner: CurrentOwner,
+    store: StoreDep,
+    rates: RatesDep,
+    uploads: UploadsDep,
+    room: RoomDep,
+) -> views.Json:
     """Store the conversations of a file, all of them or, where anything is wrong with it, none."""
-    rates.import_of(owner)
-    with TemporaryFile() as file:
-        await _receive(request, file)
-        reading = asyncio.get_running_loop().run_in_executor(_readers, _take, store, owner, file)
-        imported, records = await reading
+    with uploads.one(owner, room.allowance.network):
+        rates.import_of(owner)
+        await run_in_threadpool(room.take, 0, "file")  # before the file comes
+        with TemporaryFile() as file:
+            await _receive(request, file)
+            reading = asyncio.get_running_loop().run_in_executor(_readers, _take, store, room, file)
+            imported, records = await reading
     return {
         "conversations": [views.conversation(record) for record in records],
         "report": [_report(each) for each in imported],
     }
 
 
-def _take(store: Store, owner: str, file: IO[bytes]) -> tuple[list[Imported], list[ConversationRecord]]:
+def _take(store: Store, room: Room, file: IO[bytes]) -> tuple[list[Imported], list[ConversationRecord]]:
     """Read all of the file, then store all that it gave."""
     imported = read_file(file, datetime.now(UTC))
     drafts = [each.draft for each in imported if each.draft is not None]
-    return imported, list(store.insert_conversations(owner, drafts))
+    room.take(draft_bytes(drafts), "file")
+    return imported, list(store.insert_conversations(room.owner_id, drafts))
 
 
 def _report(imported: Imported) -> views.Json:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
 from playground import views
 from playground.accounts.actor import CurrentActor, CurrentOwner
 from playground.api.bodies import TurnBody
-from playground.api.dependencies import SettingsDep, TurnsDep
-from playground.limits.allowance import allowance_at
+from playground.api.dependencies import RoomDep, TurnsDep
 
 router = APIRouter(prefix="/turns")
 
@@ -22,14 +21,14 @@ async def start_turn(
     owner: CurrentOwner,
     actor: CurrentActor,
     turns: TurnsDep,
-    settings: SettingsDep,
-    asking: Request,
+    room: RoomDep,
 ) -> views.Json:
     """Answered once the turn is saved; the reply itself is read from the generation's events."""
     # Schemas are written as the model will read them, to see whether that can be done.
     request = await run_in_threadpool(body.request)
-    allowance = allowance_at(settings, asking.state.address, account=actor.account is not None)
-    turn = await turns.start(owner, request, replace(allowance, key=actor.key_id))
+    if actor.account is None and request.conversation_id is None and not request.temporary:
+        await run_in_threadpool(room.check_newcomer)
+    turn = await turns.start(owner, request, replace(room.allowance, key=actor.key_id))
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

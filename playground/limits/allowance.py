@@ -61,9 +61,9 @@ def allowance_for(settings: LimitSettings, *, guest: bool) -> Allowance:
     """What somebody may have. ``guest``: he has not signed in, though he could."""
     if not guest:
         return Allowance(settings.places, settings.tokens_per_day)
-    tokens = _smaller(settings.guest_tokens_per_day, settings.tokens_per_day)
+    tokens = smaller(settings.guest_tokens_per_day, settings.tokens_per_day)
     return Allowance(
-        _smaller(settings.guest_replies_at_once, settings.places),
+        smaller(settings.guest_replies_at_once, settings.places),
         tokens,
         more_signed_in=tokens != settings.tokens_per_day,
     )
@@ -88,6 +88,11 @@ def midnight_after(now: datetime) -> datetime:
     """When a day's tokens are counted anew."""
     tomorrow: date = now.astimezone(UTC).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), UTC)
+
+
+def until_midnight(now: datetime) -> int:
+    """The seconds until then."""
+    return math.ceil((midnight_after(now) - now).total_seconds())
 
 
 @dataclass(eq=False, slots=True)
@@ -268,13 +273,13 @@ def check_tokens(
 
 
 def _used_up(sentence: str, now: datetime, allowance: Allowance) -> PlaygroundError:
-    wait = math.ceil((midnight_after(now) - now).total_seconds())
+    wait = until_midnight(now)
     when = try_again(wait)
     if allowance.more_signed_in:
         when = when.removesuffix(".") + ", or sign in to go on."
     return PlaygroundError("quota_exceeded", f"{sentence} {when}", status=429, retry_after=wait)
 
 
-def _smaller(one: int, other: int) -> int:
+def smaller(one: int, other: int) -> int:
     """The stricter of two limits, where 0 is none."""
     return min(one, other) if one and other else one or other

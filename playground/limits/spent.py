@@ -1,4 +1,4 @@
-"""The tokens of today by name, for those of whom the database knows nothing: addresses are never stored."""
+"""What was used today by name, for those of whom the database knows nothing: addresses are never stored."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Spent:
         self._most = most
         self._lock = threading.Lock()
         self._day: date | None = None
-        self._tokens: OrderedDict[str, int] = OrderedDict()  # the latest counted last
+        self._used: OrderedDict[str, int] = OrderedDict()  # the latest counted last
 
-    def add(self, name: str, tokens: int) -> None:
+    def add(self, name: str, amount: int) -> None:
         """Count some more."""
         with self._lock:
             today = self._today()
-            today[name] = today.get(name, 0) + tokens
+            today[name] = today.get(name, 0) + amount
             today.move_to_end(name)
             while len(today) > self._most:
                 today.popitem(last=False)
@@ -47,5 +47,5 @@ class Spent:
         day = self._clock().astimezone(UTC).date()
         if day != self._day:
             self._day = day
-            self._tokens.clear()
-        return self._tokens
+            self._used.clear()
+        return self._used

@@ -91,6 +91,7 @@ BY_OWNER = {
     "save_response",
     "find_responses",
     "all_responses",
+    "stored_bytes",
 }
 """Methods that take the owner alone; each has a test of its own below."""
 

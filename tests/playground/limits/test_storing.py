@@ -1,0 +1,285 @@
+"""How much may be stored, and what still works once that is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from playground.errors import PlaygroundError
+from playground.limits.allowance import Allowance
+from playground.limits.storing import MOST_SUMS, SUM_SECONDS, Storing
+from playground.limits.uploads import MOST_OF_ADDRESS, MOST_OF_ALL, MOST_OF_ONE, Uploads
+from tests.attacks.world import WITH_SIGN_IN, signed_in
+from tests.playground.openai.chats import until
+from tests.playground.world import World, ask, running, settings_for, settled
+
+MEGABYTE = 1_000_000
+HERE = {"x-forwarded-for": "203.0.113.1"}
+
+
+def file_of(size: int, title: str = "Long") -> bytes:
+    """A file with one conversation whose text has so many bytes."""
+    longest = 500_000
+    texts = ["x" * min(longest, size - first) for first in range(0, size, longest)]
+    messages = [{"role": "user", "content": text} for text in texts]
+    return json.dumps({"title": title, "messages": messages}).encode()
+
+
+async def imported(browser: httpx.AsyncClient, size: int = 10) -> tuple[int, str, str]:
+    """How the import of so much is answered: status, code and parameter."""
+    answer = await browser.post("/api/import", content=file_of(size), headers=HERE)
+    return told(answer)
+
+
+def told(answer: httpx.Response) -> tuple[int, str, str]:
+    """Status, and what the error says for programs."""
+    error: dict[str, Any] = answer.json().get("error", {})
+    return answer.status_code, error.get("code", ""), error.get("param", "")
+
+
+async def conversation_of(browser: httpx.AsyncClient) -> str:
+    """The newest conversation."""
+    name: str = (await browser.get("/api/conversations")).json()["items"][0]["id"]
+    return name
+
+
+async def shared(browser: httpx.AsyncClient, conversation_id: str) -> httpx.Response:
+    """The answer to making a link."""
+    body = {"conversation_id": conversation_id, "include_reasoning": False}
+    return await browser.post("/api/shares", json=body, headers=HERE)
+
+
+# --- imports and links ---
+
+
+async def test_a_copy_of_a_shared_conversation_is_an_import(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, imports_per_hour=1) as world,
+        world.browser() as owner,
+        world.browser() as reader,
+    ):
+        await imported(owner)
+        token = (await shared(owner, await conversation_of(owner))).json()["share"]["path"][3:]
+        copies = [await reader.post(f"/api/shared/{token}/import") for _ in range(2)]
+        assert [told(each)[:2] for each in copies] == [(201, ""), (429, "rate_limited")]
+        assert await imported(reader) == (429, "rate_limited", "")
+
+
+async def test_links_are_so_many_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.shares.MOST_SHARES", 2, raising=False)
+    async with running(tmp_path) as world, world.browser() as owner, world.browser() as other:
+        for browser in (owner, other):
+            await imported(browser)
+        name = await conversation_of(owner)
+        made = [await shared(owner, name) for _ in range(3)]
+        assert [told(each)[:2] for each in made] == [(201, ""), (201, ""), (409, "too_many")]
+        message = "There is room for 2 links. Take some back first."
+        assert made[2].json()["error"]["message"] == message
+        assert (await shared(other, await conversation_of(other))).status_code == 201
+        await owner.delete(f"/api/shares/{made[0].json()['share']['id']}")
+        assert (await shared(owner, name)).status_code == 201
+
+
+# --- bytes of one person ---
+
+
+async def test_one_person_stores_so_much_and_no_more(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, behind_proxy=True, stored_megabytes=1) as world,
+        world.browser() as owner,
+        world.browser() as other,
+    ):
+        assert (await imported(owner, 600_000))[0] == 200
+        name = await conversation_of(owner)
+        assert await imported(owner, 600_000) == (409, "stored_too_much", "file")
+        refused = await shared(owner, name)
+        assert told(refused) == (409, "stored_too_much", "conversation_id")
+        assert "more than the 1 MB that you may have stored" in refused.json()["error"]["message"]
+        assert len((await owner.get("/api/conversations")).json()["items"]) == 1
+
+        await imported(other, 450_000)
+        token = (await shared(other, await conversation_of(other))).json()["share"]["path"][3:]
+        copied = await owner.post(f"/api/shared/{token}/import")
+        assert told(copied) == (409, "stored_too_much", "token")
+        turn = await ask(owner)
+        await settled(owner, turn["generation"]["id"])
+        assert (await owner.get(f"/api/conversations/{name}/export")).status_code == 200
+        assert (await owner.delete(f"/api/conversations/{name}")).status_code in {200, 204}
+
+
+async def test_guests_may_store_less_where_others_sign_in(tmp_path: Path) -> None:
+    settings = {**WITH_SIGN_IN, "stored_megabytes": 2, "guest_stored_megabytes": 1}
+    async with (
+        running(tmp_path, **settings) as world,
+        world.browser() as guest,
+        signed_in(world, "ada") as account,
+    ):
+        assert await imported(guest, 1_500_000) == (409, "stored_too_much", "file")
+        assert (await imported(account, 1_500_000))[0] == 200
+
+
+async def test_new_cookies_store_no_more_than_the_guests_of_an_address(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"stored_megabytes": 1, "guests_per_address": 2}
+    async with running(tmp_path, behind_proxy=True, **limits) as world:
+        seen = []
+        for _ in range(3):
+            async with world.browser() as stranger:
+                seen.append(await imported(stranger, 900_000))
+        assert seen == [(200, "", ""), (200, "", ""), (429, "quota_exceeded", "file")]
+
+
+async def test_on_a_machine_of_ones_own_nothing_is_counted_unless_it_is_set(tmp_path: Path) -> None:
+    local, public = settings_for(tmp_path), settings_for(tmp_path, behind_proxy=True)
+    assert (local.stored_bytes, local.free_disk_bytes) == (0, 0)
+    assert (public.stored_bytes, public.free_disk_bytes) == (1000 * MEGABYTE, 200 * MEGABYTE)
+    assert settings_for(tmp_path, stored_megabytes=3).stored_bytes == 3 * MEGABYTE
+    async with running(tmp_path) as world, world.browser() as browser:
+        world.app.state.storing._free = lambda _: 0
+        assert (await imported(browser, 1_500_000))[0] == 200
+
+
+class Kept:
+    """A store whose owners have so much, and that knows how often it was asked."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.asked = size, 0
+
+    def stored_bytes(self, owner_id: str) -> int:
+        self.asked += 1
+        return self.size
+
+
+def test_a_sum_is_made_once_a_minute_and_what_came_since_is_added(tmp_path: Path) -> None:
+    now, kept = 1000.0, Kept(10)
+    store: Any = kept
+    storing = Storing(settings_for(tmp_path), store, lambda: now)
+    for _ in range(4):
+        storing.take("ada", Allowance(), 50, 10, "file")
+    with pytest.raises(PlaygroundError) as refused:
+        storing.take("ada", Allowance(), 50, 1, "file")
+    assert (refused.value.status, refused.value.param, kept.asked) == (409, "file", 1)
+    now += SUM_SECONDS
+    storing.take("ada", Allowance(), 50, 40, "file")
+    assert kept.asked == 2
+    for number in range(MOST_SUMS + 10):
+        storing.take(str(number), Allowance(), 50, 40, "file")
+    assert len(storing._sums) == MOST_SUMS
+
+
+# --- the disk ---
+
+
+async def test_on_a_full_disk_reading_and_deleting_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True) as world, world.browser() as known:
+        assert (await imported(known))[0] == 200
+        name = await conversation_of(known)
+        link = (await shared(known, name)).json()["share"]
+        fill(world, free=199 * MEGABYTE)
+        assert await imported(known) == (507, "storage_full", "")
+        assert told(await shared(known, name)) == (507, "storage_full", "")
+        token = link["path"].removeprefix("/s/")
+        assert told(await known.post(f"/api/shared/{token}/import")) == (507, "storage_full", "")
+        async with world.browser() as stranger:
+            assert (await stranger.get("/api/bootstrap")).status_code == 200
+            assert (await stranger.get(f"/api/shared/{token}")).status_code == 200
+            refused = await stranger.post("/api/turns", json={"text": "Hello"})
+            assert told(refused) == (507, "storage_full", "")
+            assert "nearly full" in refused.json()["error"]["message"]
+            await ask(stranger, temporary=True)
+        for fields in ({"conversation_id": name}, {}):
+            await settled(known, (await ask(known, **fields))["generation"]["id"])
+        assert (await known.get(f"/api/conversations/{name}")).status_code == 200
+        assert (await known.delete(f"/api/shares/{link['id']}")).status_code == 204
+        assert (await known.delete(f"/api/conversations/{name}")).status_code in {200, 204}
+        fill(world, free=201 * MEGABYTE)
+        assert (await imported(known))[0] == 200
+
+
+def fill(world: World, *, free: int) -> None:
+    """Let so much be free on the disk, and be noticed at once."""
+    storing: Storing = world.app.state.storing
+    storing._free = lambda _: free
+    storing._looked = float("-inf")
+
+
+def test_the_disk_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    now, looks, store = 1000.0, [], Kept(0)
+    kept: Any = store
+
+    def free(folder: Path) -> int | None:
+        looks.append(folder)
+        return None if len(looks) == 3 else 0
+
+    storing = Storing(settings_for(tmp_path, behind_proxy=True), kept, lambda: now, free)
+    for _ in range(10):
+        with pytest.raises(PlaygroundError):
+            storing.check_disk()
+    assert looks == [tmp_path]
+    now += 6
+    with pytest.raises(PlaygroundError):
+        storing.check_disk()
+    now += 6
+    storing.check_disk()  # nobody can tell
+    assert len(looks) == 3
+
+
+# --- uploads at once ---
+
+
+async def slow_file(go: asyncio.Event) -> AsyncIterator[bytes]:
+    """A file whose end comes late."""
+    content = file_of(1000)
+    yield content[:100]
+    await go.wait()
+    yield content[100:]
+
+
+async def test_only_a_few_files_come_at_once(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, behind_proxy=True) as world,
+        world.browser() as greedy,
+        world.browser() as other,
+    ):
+        go = asyncio.Event()
+        for browser in (greedy, other):
+            await browser.get("/api/bootstrap")
+        slow = [
+            asyncio.create_task(greedy.post("/api/import", content=slow_file(go), headers=HERE))
+            for _ in range(MOST_OF_ONE)
+        ]
+        uploads: Uploads = world.app.state.uploads
+        await until(lambda: uploads.count == MOST_OF_ONE)
+        refused = await greedy.post("/api/import", content=file_of(10), headers=HERE)
+        assert told(refused)[:2] == (429, "rate_limited")
+        assert int(refused.headers["retry-after"]) == refused.json()["error"]["retry_after"] > 0
+        assert (await imported(other))[0] == 200
+        go.set()
+        assert [answer.status_code for answer in await asyncio.gather(*slow)] == [200] * MOST_OF_ONE
+        assert (await imported(greedy))[0] == 200
+        assert uploads.count == 0
+        assert not uploads._open
+
+
+def test_of_an_address_and_of_all_there_are_only_a_few() -> None:
+    uploads = Uploads()
+    open_here = [uploads.one(f"guest {number}", "here") for number in range(MOST_OF_ADDRESS)]
+    for each in open_here:
+        each.__enter__()
+    with pytest.raises(PlaygroundError), uploads.one("another", "here"):
+        pass
+    beside = [uploads.one(f"account {number}", "") for number in range(MOST_OF_ALL - MOST_OF_ADDRESS)]
+    for each in beside:
+        each.__enter__()
+    with pytest.raises(PlaygroundError), uploads.one("late", ""):
+        pass
+    for each in (*open_here, *beside):
+        each.__exit__(None, None, None)
+    assert uploads.count == 0
+    with uploads.one("late", ""):
+        assert uploads.count == 1
