@@ -151,10 +151,7 @@ def _check_lengths(prompt_tokens: int, sampling: SamplingParams, limits: Limits)
     if type(sampling.max_tokens) is not int or sampling.max_tokens < 1:
         raise InvalidRequest("max_tokens must be a whole number of at least 1.")
     if prompt_tokens >= limits.context_length:
-        raise PromptTooLong(
-            f"With this message the conversation has {prompt_tokens:,} tokens, and the model holds "
-            f"{limits.context_length:,}. Shorten the message, or start a new conversation."
-        )
+        raise PromptTooLong.of(prompt_tokens, limits.context_length)
     if prompt_tokens + sampling.max_tokens > limits.context_length:
         raise PromptTooLong(
             f"The conversation has {prompt_tokens} tokens, and with a reply of up to {sampling.max_tokens} "

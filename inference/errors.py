@@ -60,6 +60,15 @@ class QueueFull(RequestRefused):
 class PromptTooLong(RequestRefused):
     code = "context_length_exceeded"
 
+    @classmethod
+    def of(cls, tokens: int, context: int, *, at_least: bool = False) -> PromptTooLong:
+        """The refusal of a prompt that fills the whole context; ``at_least``: nobody counted on."""
+        number = f"at least {tokens:,}" if at_least else f"{tokens:,}"
+        return cls(
+            f"With this message the conversation has {number} tokens, and the model holds "
+            f"{context:,}. Shorten the message, or start a new conversation."
+        )
+
 
 class InvalidRequest(RequestRefused):
     code = "invalid_request"

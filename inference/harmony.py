@@ -21,11 +21,12 @@ from typing import ClassVar
 import openai_harmony as library  # type: ignore[import-untyped]
 
 from inference import message_rules
-from inference.errors import HarmonyFormatError, VocabularyError
+from inference.errors import HarmonyFormatError, PromptTooLong, VocabularyError
 from inference.harmony_continue import beginning_of
 from inference.harmony_stream import StreamParser
-from inference.long_text import encode_long
+from inference.long_text import encode_long, encoded_parts
 from inference.reply_rules import constraint_for
+from inference.text_size import fewest_tokens
 from inference.types import Constraint, Message, Prompt, ReasoningEffort, RenderedPrompt, Role, ToolChoice
 from inference.vocabulary import FIRST_SPECIAL, MESSAGE, START, STOP_TOKEN_IDS, VOCAB_SIZE, vocabulary_folder
 
@@ -37,10 +38,37 @@ _FOLDER_VARIABLE = "TIKTOKEN_ENCODINGS_BASE"  # where the library looks for the 
 
 @dataclass(slots=True)
 class _Turn:
-    """The ids of a user's message and what follows it, and how many messages were left out of them."""
+    """A user's message and what follows it, and how many messages were left out."""
 
-    ids: list[int] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     dropped_reasoning: int = 0
+
+    @property
+    def fewest_tokens(self) -> int:
+        """So many ids it has at least."""
+        return sum(len(each.written) or fewest_tokens(each.content) for each in self.messages)
+
+
+@dataclass(slots=True)
+class _Room:
+    """What a prompt may still have: what it fills it with (``taken``) stays below ``context``.
+
+    ``headers`` are the ids around a message, by what stands in its header.
+    """
+
+    context: int | None
+    taken: int = 0
+    headers: dict[tuple[str | None, ...], list[int]] = field(default_factory=dict)
+
+    def check(self, more: int) -> None:
+        """Raise PromptTooLong when there is no room for so many."""
+        if self.context is not None and self.taken + more >= self.context:
+            raise PromptTooLong.of(self.taken + more, self.context, at_least=True)
+
+    def take(self, count: int) -> None:
+        """So many ids stand in the prompt. Raises PromptTooLong."""
+        self.check(count)
+        self.taken += count
 
 
 class HarmonyCodec:
@@ -73,69 +101,93 @@ class HarmonyCodec:
                 cls._loaded = cls(_load_encoding())
             return cls._loaded
 
-    def render(self, prompt: Prompt) -> list[int]:
+    def render(self, prompt: Prompt, context: int | None = None) -> list[int]:
         """The token ids that the model continues; they end with ``<|start|>assistant``.
 
         Raises:
             HarmonyFormatError: a name, a recipient, a channel, a date or a text is not allowed.
+            PromptTooLong: there are at least ``context`` of them. They are not all written to know that.
         """
-        return list(self.render_within(prompt, None).ids)
+        return list(self.render_within(prompt, None, context).ids)
 
-    def render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
+    def render_within(self, prompt: Prompt, limit: int | None, context: int | None = None) -> RenderedPrompt:
         """As ``render``, without the oldest turns as long as there are more than ``limit`` ids.
 
         A turn is a user's message with what follows it; the last one always stays, and so may be longer.
         """
         chars = sum(len(message.content) for message in prompt.messages) + len(prompt.instructions or "")
-        return self._lane(chars).submit(self._render_within, prompt, limit).result()
+        return self._lane(chars).submit(self._render_within, prompt, limit, context).result()
 
     def _lane(self, chars: int) -> ThreadPoolExecutor:
         """The threads for a text of this length. What they do must not wait for a thread of theirs."""
         return self._long if chars > LONG_CHARS else self._short
 
-    def _render_within(self, prompt: Prompt, limit: int | None) -> RenderedPrompt:
-        messages = message_rules.checked_messages(prompt.messages)
+    def _render_within(self, prompt: Prompt, limit: int | None, context: int | None) -> RenderedPrompt:
+        turns = _turns(message_rules.checked_messages(prompt.messages))
+        room = _Room(context)
+        certain = turns if limit is None else turns[-1:]
+        room.check(fewest_tokens(prompt.instructions or "") + sum(turn.fewest_tokens for turn in certain))
         tools = message_rules.checked_tools(prompt)
         try:
             head = self._render_message(_system_message(prompt), has_functions=bool(tools))
-            head += self._render_developer(prompt, tools)
-            turns = self._render_turns(messages)
+            tail = [START, *self._encode("assistant")]
+            room.take(len(head) + len(tail))
+            head += self._render_developer(prompt, tools, room)
+            kept = self._render_turns(turns, limit, room)
         except (library.HarmonyError, ValueError, RecursionError) as error:
             raise HarmonyFormatError("The conversation cannot be written in the model's format.") from error
-        tail = [START, *self._encode("assistant")]
-        length = len(head) + sum(len(turn.ids) for turn in turns) + len(tail)
-        first = 0
-        while limit is not None and length > limit and first < len(turns) - 1:
-            length -= len(turns[first].ids)
-            first += 1
-        ids = (*head, *chain.from_iterable(turn.ids for turn in turns[first:]), *tail)
+        first = len(turns) - len(kept)
+        ids = (*head, *chain.from_iterable(kept), *tail)
         return RenderedPrompt(ids, sum(turn.dropped_reasoning for turn in turns[first:]), first)
 
-    def _render_turns(self, messages: Sequence[Message]) -> list[_Turn]:
-        old = message_rules.old_reasoning(messages)
-        turns: list[_Turn] = []
-        for index, message in enumerate(messages):
-            if not turns or message.role == Role.USER:
-                turns.append(_Turn())
-            if index in old:
-                turns[-1].dropped_reasoning += 1
-            else:
-                turns[-1].ids += message.written or self._render_text(
-                    _empty_message(message), message.content
-                )
-        return turns
+    def _render_turns(self, turns: Sequence[_Turn], limit: int | None, room: _Room) -> list[list[int]]:
+        """The ids of the turns that stay. What is older than the first one left out is not looked at."""
+        rendered: list[list[int]] = []
+        for turn in reversed(turns):
+            if rendered and limit is not None:
+                room.context = limit + 1
+            try:
+                rendered.append(self._render_turn(turn, room))
+            except PromptTooLong:
+                if not rendered or limit is None:
+                    raise
+                break
+        rendered.reverse()
+        return rendered
+
+    def _render_turn(self, turn: _Turn, room: _Room) -> list[int]:
+        ids: list[int] = []
+        room.take(0)  # a turn that says nothing goes as well where there is no room at all
+        for message in turn.messages:
+            if message.written:
+                room.take(len(message.written))
+                ids += message.written
+                continue
+            kind = (message.role, message.name, message.channel, message.recipient, message.content_type)
+            if kind not in room.headers:
+                room.headers[kind] = self._render_message(_empty_message(message))
+            ids += self._render_text(room.headers[kind], message.content, room)
+        return ids
 
     def _render_message(self, message: library.Message, has_functions: bool = False) -> list[int]:
         options = library.RenderOptions(conversation_has_function_tools=has_functions)
         ids: list[int] = self._encoding.render(message, options)
         return ids
 
-    def _render_text(self, empty: library.Message, content: str) -> list[int]:
-        """A message whose header and end the library renders, around text that may be very long."""
-        *header, end = self._render_message(empty)
-        return [*header, *self._encode_long(content), end]
+    def _render_text(self, empty: Sequence[int], content: str, room: _Room) -> list[int]:
+        """A message whose header and end the library has rendered, around text that may be very long."""
+        *ids, end = empty
+        room.take(len(empty))
+        room.check(fewest_tokens(content))
+        message_rules.check_text(content, "The text")
+        for part in encoded_parts(content, self._encode, self._token_size):
+            room.take(len(part))
+            ids += part
+        return [*ids, end]
 
-    def _render_developer(self, prompt: Prompt, tools: Sequence[message_rules.CheckedTool]) -> list[int]:
+    def _render_developer(
+        self, prompt: Prompt, tools: Sequence[message_rules.CheckedTool], room: _Room
+    ) -> list[int]:
         """Nothing at all when there are neither instructions nor functions nor a format of the answer."""
         sections: list[str] = []
         instructions = prompt.instructions or ""
@@ -148,7 +200,7 @@ class HarmonyCodec:
         if not sections:
             return []
         empty = library.Message.from_role_and_content(library.Role.DEVELOPER, "")
-        return self._render_text(empty, "\n\n".join(sections))
+        return self._render_text(self._render_message(empty), "\n\n".join(sections), room)
 
     def parser(self, tools: Sequence[str] = (), python: bool = False) -> StreamParser:
         """A parser for one reply. ``tools`` are the declared function names, without ``functions.``."""
@@ -241,6 +293,20 @@ def _developer_message(tools: Sequence[message_rules.CheckedTool]) -> library.Me
         [library.ToolDescription.new(tool.name, tool.description, tool.parameters) for tool in tools]
     )
     return library.Message.from_role_and_content(library.Role.DEVELOPER, content)
+
+
+def _turns(messages: Sequence[Message]) -> list[_Turn]:
+    """The messages turn by turn, without the reasoning of those that are over."""
+    old = message_rules.old_reasoning(messages)
+    turns: list[_Turn] = []
+    for index, message in enumerate(messages):
+        if not turns or message.role == Role.USER:
+            turns.append(_Turn())
+        if index in old:
+            turns[-1].dropped_reasoning += 1
+        else:
+            turns[-1].messages.append(message)
+    return turns
 
 
 def _empty_message(message: Message) -> library.Message:

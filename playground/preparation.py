@@ -227,7 +227,7 @@ class Preparation:
         if chosen.when_full is WhenFull.DROP_OLDEST and model.context_length is not None:
             wanted = chosen.max_tokens or self._limits.max_tokens
             limit = model.context_length - min(wanted, model.context_length // PART_FOR_THE_REPLY)
-        return self._codec.render_within(prompt, limit)
+        return self._codec.render_within(prompt, limit, model.context_length)
 
     def _sampling(self, chosen: Effective, model: ModelStatus, prompt_tokens: int) -> SamplingParams:
         """The reply may take what was asked for, as far as the context holds it."""

@@ -223,8 +223,8 @@ class CompletionService:
 
     def _requests(self, completion: Completion, request: CompletionRequest) -> list[GenerationRequest]:
         """What the engine is given. Blocks: long prompts take a while to write."""
-        prompt_ids = tuple(self._codec.render(request.prompt))
         model = completion.model
+        prompt_ids = tuple(self._codec.render(request.prompt, model.context_length))
         room = self._max_tokens
         if model.context_length is not None:
             room = max(1, model.context_length - len(prompt_ids))

@@ -283,7 +283,7 @@ class ResponseService:
         context = model.context_length
         wanted = asked.body.max_output_tokens or context
         limit = context - min(wanted, context // PART_FOR_THE_REPLY)
-        dropped = self._codec.render_within(prompt, limit).dropped_turns
+        dropped = self._codec.render_within(prompt, limit, context).dropped_turns
         if not dropped:
             return prompt
         turns = "The oldest turn was" if dropped == 1 else f"The {dropped} oldest turns were"
