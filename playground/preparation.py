@@ -30,6 +30,7 @@ from playground.chat_settings import Effective, effective, first_set
 from playground.continuation import take_up
 from playground.errors import PlaygroundError
 from playground.functions import Entered, in_progress, waiting_calls
+from playground.limits.line import PromptThreads
 from playground.text import title_from
 from playground.turn_request import TurnLimits, TurnRequest, no_call
 from storage.errors import NotFound
@@ -119,7 +120,7 @@ class PreparedTurn:
 
 
 class Preparation:
-    """Prepares turns. Every method blocks for the database."""
+    """Prepares turns. Every method blocks, for the database and for the encoder: see ``prompts``."""
 
     def __init__(
         self, engine: Engine, codec: HarmonyCodec, limits: TurnLimits, operator: Mapping[str, ToolSpec]
@@ -128,6 +129,7 @@ class Preparation:
         self._codec = codec
         self._limits = limits
         self._operator = operator
+        self.prompts = PromptThreads()
 
     def prepare(
         self, store: Store, owner_id: str, preferences: Preferences, request: TurnRequest

@@ -62,7 +62,7 @@ class TurnService:
         self.stores = self._stores = stores
         self._engine = engine
         self._codec = codec
-        self._preparation = Preparation(engine, codec, limits, operator.specs)
+        self.preparation = Preparation(engine, codec, limits, operator.specs)
         self.functions = Functions(operator)
         self.runs = runs
         self.limits = limits
@@ -224,7 +224,7 @@ class TurnService:
         with contextlib.ExitStack() as place:
             place.enter_context(self.places.one(owner_id, allowance))
             await run_in_threadpool(self.places.check_tokens, self._stores.kept, owner_id, allowance)
-            prepared = await run_in_threadpool(self._prepare, store, owner_id, request)
+            prepared = await self.preparation.prompts.run(owner_id, self._prepare, store, owner_id, request)
             self._check_open()
             if (owner_id, request.conversation_id) in self._deleting:
                 raise NotFound
@@ -247,7 +247,7 @@ class TurnService:
         if known and request.continue_of is None and store.open_generation(owner_id, known) is not None:
             raise Conflict(BUSY)
         preferences = self._stores.kept.get_preferences(owner_id)
-        return self._preparation.prepare(store, owner_id, preferences, request)
+        return self.preparation.prepare(store, owner_id, preferences, request)
 
     async def _stop_all(self, owner_id: str, conversation_id: str) -> None:
         for run in self._open_runs(owner_id, conversation_id):
@@ -321,7 +321,7 @@ class TurnService:
 
         Whatever hinders that leaves the calls waiting, and ``error`` of the outcome says why.
         """
-        run, prepared = step.run, step.prepared
+        run, prepared, prompts = step.run, step.prepared, self.preparation.prompts
         calls, others = due(outcome, reply.messages, prepared.answered)
         if not calls or run.cancel_requested:
             return outcome, None
@@ -336,7 +336,7 @@ class TurnService:
                 reply.add_results([call.result(text) for call, text in zip(calls, texts, strict=True)])
                 return outcome, None
             entered = tuple(Entered(call.message_id, text) for call, text in zip(calls, texts, strict=True))
-            begun = await run_in_threadpool(self._go_on, store, step, entered, allowance)
+            begun = await prompts.run(run.owner_id, self._go_on, store, step, entered, allowance)
             if begun is None:
                 return outcome, None
             return outcome, Step(self._open(run.owner_id, begun[0], run.key), *begun, round=step.round + 1)
@@ -354,7 +354,7 @@ class TurnService:
         with run.owner.lock:
             self.places.check_tokens(self._stores.kept, run.owner_id, allowance)
             preferences = self._stores.kept.get_preferences(run.owner_id)
-            prepared = self._preparation.prepare(store, run.owner_id, preferences, request)
+            prepared = self.preparation.prepare(store, run.owner_id, preferences, request)
             if run.cancel_requested:
                 return None
             return prepared.begin(store, run.owner_id), prepared

@@ -93,7 +93,13 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     operator = OperatorFunctions(settings.operator_functions, settings.max_message_chars)
     service = TurnService(stores, engine, codec, RunRegistry(), limits, operator)
     completions = CompletionService(
-        store, engine, codec, service.places, service.tokens, settings.max_tokens_default
+        store,
+        engine,
+        codec,
+        service.places,
+        service.tokens,
+        settings.max_tokens_default,
+        service.preparation.prompts,
     )
     page_served = asyncio.Event()
 
@@ -109,6 +115,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
             await asyncio.wait({tidying})
             await completions.close()
             await service.close()
+            service.preparation.prompts.close()
             await engine.close()
             await asyncio.to_thread(backups.close)
             await asyncio.to_thread(stores.close)

@@ -21,6 +21,7 @@ from playground.completions.run import CompletionRun
 from playground.errors import PlaygroundError, restarting
 from playground.generation import GenerationEvent, Outcome
 from playground.limits.allowance import Allowance, Places
+from playground.limits.line import PromptThreads
 from playground.limits.spent import utc_now
 from playground.model_names import answers_to
 from playground.recorder import ChannelTokens
@@ -93,6 +94,7 @@ class CompletionService:
         places: Places,
         tokens: ChannelTokens,
         max_tokens: int,
+        prompts: PromptThreads,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -100,6 +102,7 @@ class CompletionService:
         self._places = places
         self._tokens = tokens
         self._max_tokens = max_tokens
+        self.prompts = prompts
         self.replays = Replays()
         self._open: dict[str, Completion] = {}
         self._placed: set[str] = set()
@@ -132,7 +135,7 @@ class CompletionService:
 
     async def _begin(self, completion: Completion, request: CompletionRequest) -> Completion:
         owner_id, allowance = completion.owner_id, completion.allowance
-        requests = await run_in_threadpool(self._requests, completion, request)
+        requests = await self.prompts.run(completion.place, self._requests, completion, request)
         functions = [tool.name for tool in request.prompt.tools]
         completion.runs = [
             CompletionRun(

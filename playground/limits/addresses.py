@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from contextvars import ContextVar
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 IPV6_PREFIX = 64
 """Bits that belong to one customer: inside of a /64 anybody may take any number of addresses."""
+
+asking_address: ContextVar[str] = ContextVar("asking_address", default="unknown")
+"""Of the request that is being answered, for what is counted by address far from the request itself."""
 
 
 def network_of(host: str) -> str:

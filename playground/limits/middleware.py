@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError
-from playground.limits.addresses import address_of
+from playground.limits.addresses import address_of, asking_address
 from playground.limits.rates import Rates
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class AddressLimits:
             address = address_of(scope, hops=self.hops)
             self._look_for_proxy(scope)
             scope.setdefault("state", {})["address"] = address
+            asking_address.set(address)
             send = self._holding(send, address)
             try:
                 self._count(scope["path"], address)

@@ -79,10 +79,11 @@ class ResponseService:
             InferenceError: a message, a function or a schema is not allowed, or the engine refuses.
             StorageError: what it goes on from cannot be read, or one in the background cannot be stored.
         """
-        asked = await run_in_threadpool(read_body, body)
+        person, prompts = allowance.place_of(owner_id), self._completions.prompts
+        asked = await prompts.run(person, read_body, body)
         response_id = new_response_id()
         items = input_items(body, response_id)
-        prompt = await run_in_threadpool(self._prompt, owner_id, asked, items)
+        prompt = await prompts.run(person, self._prompt, owner_id, asked, items)
         request = CompletionRequest(
             prompt,
             model=body.model or None,

@@ -303,8 +303,8 @@ async def test_without_the_checks_forged_headers_are_seen(
     """Planted holes: text that is encoded with its markers, and names that nobody checks."""
     genuine = HarmonyCodec.render_within
 
-    def careless(self: HarmonyCodec, prompt: Prompt, limit: int | None) -> RenderedPrompt:
-        return RenderedPrompt(tuple(ids_of(codec.decode(genuine(self, prompt, limit).ids))))
+    def careless(self: HarmonyCodec, prompt: Prompt, *limits: int | None) -> RenderedPrompt:
+        return RenderedPrompt(tuple(ids_of(codec.decode(genuine(self, prompt, *limits).ids))))
 
     async with world.browser() as browser:
         with monkeypatch.context() as patch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import httpx
 import pytest
 
 from inference.harmony import HarmonyCodec
-from tests.playground.world import World, running
+from inference.types import Prompt, RenderedPrompt
+from tests.playground.world import TIMEOUT, World, ask, running, settled
 
 WORDS = "one word and another " * 47_000
 """A megabyte, and 188,000 tokens at the least."""
@@ -62,8 +65,47 @@ async def test_what_is_far_too_long_is_refused_without_being_encoded(
 
 async def test_what_may_fit_is_encoded_as_far_as_it_can(world: World, encoded: list[int]) -> None:
     world.engine.context_length = 4096
-    async with httpx.AsyncClient(base_url=world.url, timeout=60) as program:
+    async with httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT) as program:
         body = {"messages": [{"role": "user", "content": "?!" * 200_000}]}
         refused = await program.post("/v1/chat/completions", json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
     assert sum(encoded) < 50_000
+
+
+async def test_prompts_that_take_long_hold_up_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than there are threads that all requests share, and each takes as long as it likes."""
+    go, running_now = threading.Event(), []
+    render = HarmonyCodec.render_within
+
+    def slow(codec: HarmonyCodec, prompt: Prompt, *rest: int | None) -> RenderedPrompt:
+        if prompt.messages[0].content == "slow":
+            running_now.append(1)
+            go.wait(TIMEOUT)
+        return render(codec, prompt, *rest)
+
+    monkeypatch.setattr(HarmonyCodec, "render_within", slow)
+    body = {"messages": [{"role": "user", "content": "slow"}], "max_tokens": 5}
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with (
+        httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT, limits=httpx.Limits()) as stranger,
+        httpx.AsyncClient(base_url=world.url, timeout=TIMEOUT, transport=elsewhere) as honest,
+        world.browser() as neighbour,
+    ):
+        asked = [
+            asyncio.create_task(stranger.post(path, json=each))
+            for _ in range(25)
+            for path, each in (("/v1/chat/completions", body), ("/v1/responses", {"input": "slow"}))
+        ]
+        try:
+            async with asyncio.timeout(20):
+                while not running_now:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                assert (await neighbour.get("/api/bootstrap")).status_code == 200
+                turn = await ask(honest)
+                assert (await settled(honest, turn["generation"]["id"]))["generation"]["status"] == "finished"
+        finally:
+            go.set()
+            answers = await asyncio.gather(*asked)
+        assert {answer.status_code for answer in answers} <= {200, 429}
