@@ -13,6 +13,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    model_validator,
 )
 
 from inference.types import ReasoningEffort
@@ -34,6 +35,8 @@ NAME_CHARS = 100
 INSTRUCTIONS_CHARS = 32_000
 IDENTITY_CHARS = 500
 LARGEST_INTEGER = 2**63 - 1
+MOST_KEYS = 200
+"""No body has so many fields."""
 MOST_RESULTS = 1_000
 """No reply is long enough for more calls."""
 
@@ -56,9 +59,19 @@ Name = Annotated[StrictStr, Field(max_length=NAME_CHARS)]
 
 
 class Body(BaseModel):
-    """Base of all bodies."""
+    """Base of all bodies. Lists end at their first fault: what is told is the first one alone."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_strange_key(cls, given: object) -> object:
+        """Leave one of very many: each would be noted as a fault of its own, for seconds."""
+        if not isinstance(given, dict) or len(given) <= MOST_KEYS or cls.model_config["extra"] != "forbid":
+            return given
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        strange = next(key for key in given if key not in known)
+        return {key: value for key, value in given.items() if key in known or key == strange}
 
 
 class SettingsFields(Body):
@@ -73,8 +86,8 @@ class SettingsFields(Body):
     seed: Seed | None = None
     show_reasoning: StrictBool | None = None
     when_full: WhenFull | None = None
-    functions: list[FunctionItem] | None = None
-    operator_functions: list[StrictStr] | None = None
+    functions: Annotated[list[FunctionItem], Field(fail_fast=True)] | None = None
+    operator_functions: Annotated[list[StrictStr], Field(fail_fast=True)] | None = None
     response_schema: ResponseSchemaItem | Literal["text"] | None = None
 
     def declared(self) -> dict[str, Any]:
@@ -147,10 +160,12 @@ class TurnBody(Body):
     top_p: TopP | None = None
     seed: Seed | None = None
     max_tokens: MaxTokens | None = None
-    functions: list[FunctionItem] | None = None
-    operator_functions: list[StrictStr] | None = None
+    functions: Annotated[list[FunctionItem], Field(fail_fast=True)] | None = None
+    operator_functions: Annotated[list[StrictStr], Field(fail_fast=True)] | None = None
     response_schema: ResponseSchemaItem | Literal["text"] | None = None
-    results: Annotated[list[ResultBody], Field(min_length=1, max_length=MOST_RESULTS)] | None = None
+    results: (
+        Annotated[list[ResultBody], Field(min_length=1, max_length=MOST_RESULTS, fail_fast=True)] | None
+    ) = None
     settings: SettingsBody | None = None
     client_id: Annotated[StrictStr, Field(min_length=1, max_length=200)] | None = None
 

@@ -23,6 +23,7 @@ ShortText = Annotated[StrictStr, Field(max_length=512)]
 MetadataKey = Annotated[StrictStr, Field(max_length=64)]
 MOST_LOGPROBS = 20
 MOST_ITEMS = 10_000
+MOST_METADATA = 16
 LONGEST_ID = 128
 
 
@@ -34,6 +35,13 @@ def _an_input(value: object) -> object:
         raise ValueError(f"it may hold {MOST_ITEMS} items")
     if isinstance(value, list) and not all(isinstance(item, dict) for item in value):
         raise ValueError("each of its items must be an object")
+    return value
+
+
+def _not_far_too_many(value: object) -> object:
+    """Cut what is refused in any case: every wrong key would be noted as a fault of its own, for seconds."""
+    if isinstance(value, dict) and len(value) > 10 * MOST_METADATA:
+        return dict.fromkeys(map(str, range(MOST_METADATA + 1)), "")
     return value
 
 
@@ -90,14 +98,19 @@ class ResponseBody(Part):
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     seed: Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)] | None = None
     top_logprobs: Annotated[StrictInt, Field(ge=0, le=MOST_LOGPROBS)] | None = None
-    tools: list[Json] | None = None
+    tools: Annotated[list[Json], Field(fail_fast=True)] | None = None
     tool_choice: Choice = None
     parallel_tool_calls: StrictBool | None = None
     max_tool_calls: StrictInt | None = None
     text: TextBody | None = None
     reasoning: ReasoningBody | None = None
-    include: list[StrictStr] | None = None
-    metadata: Annotated[dict[MetadataKey, ShortText], Field(max_length=16)] | None = None
+    include: Annotated[list[StrictStr], Field(fail_fast=True)] | None = None
+    metadata: (
+        Annotated[
+            dict[MetadataKey, ShortText], Field(max_length=MOST_METADATA), BeforeValidator(_not_far_too_many)
+        ]
+        | None
+    ) = None
     store: StrictBool | None = None
     stream: StrictBool | None = None
     background: StrictBool | None = None

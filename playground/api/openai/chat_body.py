@@ -37,7 +37,7 @@ class ChatBody(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    messages: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
+    messages: list[dict[str, Any]] = Field(min_length=1, max_length=10_000, fail_fast=True)
     model: Words | None = Field(
         default=None, description="Any name of the active model; its own if left out."
     )
@@ -49,9 +49,9 @@ class ChatBody(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: Annotated[str, Field(max_length=LONGEST_STOP)] | list[str] | None = Field(
-        default=None, description="One text or up to four that end the answer before them."
-    )
+    stop: (
+        Annotated[str, Field(max_length=LONGEST_STOP)] | Annotated[list[str], Field(fail_fast=True)] | None
+    ) = Field(default=None, description="One text or up to four that end the answer before them.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     reasoning_effort: Words | None = None
@@ -59,7 +59,7 @@ class ChatBody(BaseModel):
         default=None, description="effort, and exclude: whether replies leave the reasoning out."
     )
     include_reasoning: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = Field(
         default=None, description="false: a reply ends with its first call. gpt-oss hardly ever makes two."

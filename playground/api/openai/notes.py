@@ -28,10 +28,12 @@ class Notes:
 
     def add(self, param: str, message: str) -> None:
         """One sentence on one parameter; the same one is said once, and there are not too many."""
+        if len(self._items) >= MOST_NOTES:
+            return
         name = param.encode("utf-8", "replace").decode()
         name = name if len(name) <= NAME_CHARS else name[:NAME_CHARS] + "…"
         item = {"param": name, "message": message}
-        if item not in self._items and len(self._items) < MOST_NOTES:
+        if item not in self._items:
             self._items.append(item)
 
     def ignored(self, given: Mapping[str, object], harmless: Mapping[str, str]) -> None:
@@ -45,7 +47,7 @@ class Notes:
 
         One that stands in many parts is named once, where it comes first.
         """
-        for name, value in given.items():
+        for name, value in given.items() if len(self._items) < MOST_NOTES else ():
             kind = PLACE.sub("[]", f"{where}.{name}")
             if name not in known and value is not None and kind not in self._unread:
                 self._unread.add(kind)
