@@ -7,6 +7,8 @@ connection has a deadline in each of its states, and one sweep looks after all o
 - a request's body: the business of ``playground.security.BodyLimits``; once the answer is out, what is left
   of it is thrown away for ``linger_seconds``
 - an answer that the reader does not take: ``write_seconds`` without any progress
+- an answer that is taken too slowly: when more than ``UNSENT_BYTES`` wait, most of them must go within
+  ``write_seconds``. That is some 3 kB in a second, and less than 5 kB in any case.
 
 The system holds at most ``UNSENT_BYTES`` that were not sent for each connection, and the server as much again
 and one message. ``most`` bounds all connections. When they are used up, the one that has waited longest for
@@ -156,6 +158,7 @@ class GuardedProtocol(H11Protocol):
         self._lingers_since: float | None = None
         self._unwritten = 0
         self._stalled_since: float | None = None
+        self._paused_since: float | None = None
 
     @property
     def waits_for_a_request(self) -> bool:
@@ -198,9 +201,15 @@ class GuardedProtocol(H11Protocol):
             self._lingers_since = self._since
         super().on_response_complete()
 
+    def pause_writing(self) -> None:
+        """See ``asyncio.Protocol``: from now on much waits for the reader."""
+        self._paused_since = self._guard.clock()
+        if self._admitted:
+            super().pause_writing()
+
     def resume_writing(self) -> None:
         """See ``asyncio.Protocol``."""
-        self._stalled_since = None
+        self._stalled_since = self._paused_since = None
         if self._admitted:
             super().resume_writing()
 
@@ -213,6 +222,8 @@ class GuardedProtocol(H11Protocol):
     def overdue(self, now: float, limits: ConnectionLimits) -> bool:
         """Whether this connection's time is over."""
         if self._stalls(now, limits.write_seconds):
+            return True
+        if self._paused_since is not None and now - self._paused_since > limits.write_seconds:
             return True
         if self._lingers_since is not None:
             return now - self._lingers_since > limits.linger_seconds

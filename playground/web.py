@@ -43,6 +43,7 @@ from playground.api.openai.models import ollama
 from playground.backups import Backups
 from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
+from playground.large_answers import LargeAnswers
 from playground.limits.middleware import AddressLimits
 from playground.limits.rates import Rates
 from playground.limits.storing import Storing
@@ -191,6 +192,7 @@ def _add_middleware(app: FastAPI, settings: Settings, rates: Rates, page_served:
         always_secure=always_secure,
         embedded=settings.on_space,
     )
+    app.add_middleware(LargeAnswers)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     # No other site may read an answer. With this here, Gradio does not add its own, permissive headers.
     app.add_middleware(CORSMiddleware, allow_origins=())

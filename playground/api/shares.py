@@ -48,14 +48,15 @@ def create_share(body: ShareBody, owner: CurrentOwner, store: StoreDep, room: Ro
         include_reasoning=body.include_reasoning,
         now=datetime.now(UTC),
     )
-    text = sharing.encoded(value)
-    room.take(len(text.encode()), "conversation_id")
+    encoded = sharing.encoded(value)
+    sharing.check_size(encoded)
+    room.take(len(encoded.encode()), "conversation_id")
     record = store.create_share(
         owner,
         conversation.id,
         title=conversation.title,
         include_reasoning=body.include_reasoning,
-        snapshot=text,
+        snapshot=encoded,
         message_count=len(value["messages"]),
     )
     return {"share": sharing.share_view(record)}

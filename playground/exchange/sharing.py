@@ -23,6 +23,7 @@ from inference.types import (
     Timings,
     Usage,
 )
+from playground.errors import PlaygroundError
 from playground.exchange.moments import iso
 from playground.exchange.reasoning import (
     answered_key,
@@ -42,6 +43,9 @@ from storage.records import (
 )
 
 Json = dict[str, Any]
+
+MOST_BYTES = 4_000_000
+"""Of what a new link shows."""
 
 
 def share_view(record: ShareRecord) -> Json:
@@ -99,6 +103,22 @@ def snapshot(
 def encoded(value: Json) -> str:
     """The snapshot as it is stored and sent."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def check_size(snapshot: str) -> None:
+    """Refuse what is too much for a link, which anybody may open as often as they like.
+
+    Raises:
+        PlaygroundError: (413).
+    """
+    size = len(snapshot.encode())
+    if size > MOST_BYTES:
+        raise PlaygroundError(
+            "too_large_to_share",
+            f"A link can show {MOST_BYTES // 1_000_000} MB, and this conversation has "
+            f"{size / 1_000_000:.1f} MB. Export it as a file instead.",
+            status=413,
+        )
 
 
 def _message(message: MessageRecord, keys: dict[str, str], names: dict[str, str], at: datetime) -> Json:
