@@ -338,17 +338,6 @@ async def test_what_a_killed_server_had_written_is_counted_at_the_next_start(tmp
         store.close()
 
 
-async def test_a_browser_that_signs_in_too_often_is_sent_back_to_the_page(tmp_path: Path) -> None:
-    nobody: dict[str, Any] = {"oauth_client_id": "x", "openid_provider_url": "http://127.0.0.1:9"}
-    async with running(tmp_path, sign_ins_per_minute=1, **nobody) as world, world.browser() as browser:
-        where = []
-        for path in ("/oauth/login?next=/c/abc", "/oauth/login", "/oauth/callback?code=a&state=b"):
-            answer = await browser.get(path)
-            assert (answer.status_code, answer.headers["cache-control"]) == (303, "no-store")
-            where.append(answer.headers["location"])
-        assert where == ["/?sign_in_error=unavailable", *["/?sign_in_error=busy"] * 2]
-
-
 async def test_todays_tokens_end_at_midnight(tmp_path: Path) -> None:
     async with running(tmp_path, Script(WORDS), tokens_per_day=20) as world, world.browser() as browser:
         for _ in range(2):

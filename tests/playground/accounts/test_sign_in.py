@@ -227,6 +227,7 @@ async def test_a_banned_person_does_not_come_in(tmp_path: Path) -> None:
         assert await sign_in(browser) == ""
         world.store.set_ban((await me(browser))["id"], world.app.state.accounts.clock())
         assert await sign_in(browser) == "banned"
+        await browser.get("/")  # where the browser was led
         assert (await me(browser))["kind"] == "guest"
 
 
@@ -299,3 +300,14 @@ async def test_who_the_provider_says_it_is_instead_is_told(
     async with own_provider() as provider:
         await Provider(provider.url.replace("127.0.0.1", "localhost"), "client", None, "openid").probe()
     assert f"discovery names another issuer: '{provider.url}'" in caplog.text
+
+
+async def test_a_browser_that_signs_in_too_often_is_sent_back_to_the_page(tmp_path: Path) -> None:
+    nobody: dict[str, Any] = {"oauth_client_id": "x", "openid_provider_url": "http://127.0.0.1:9"}
+    async with running(tmp_path, sign_ins_per_minute=1, **nobody) as world, world.browser() as browser:
+        where = []
+        for path in ("/oauth/login?next=/c/abc", "/oauth/login", "/oauth/callback?code=a&state=b"):
+            answer = await browser.get(path)
+            assert (answer.status_code, answer.headers["cache-control"]) == (303, "no-store")
+            where.append(answer.headers["location"])
+        assert where == ["/?sign_in_error=unavailable", *["/?sign_in_error=busy"] * 2]
