@@ -4,14 +4,16 @@
 
 Serves the real application on a real socket with the scripted engine of the tests, in a process of its own.
 People come and go: they ask, follow streams or leave in the middle, read, search, rename, export, import,
-delete and take back. Every five seconds the server's memory, open files and threads are noted. Prints a
-Markdown table; the slope of the memory is a straight line through the second half.
+delete and take back. Every five seconds the server's memory, open files and threads are noted, and each
+minute how many blocks Python has in use. Prints a Markdown table; slopes are straight lines through the
+second half.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import subprocess
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,9 @@ from tests.playground.world import running
 ROOT = Path(__file__).parents[1]
 EVERY_SECONDS = 5.0
 PAUSE_SECONDS = 0.3
+EXCHANGES = 3
+"""More would double what somebody has so often that the rarest visits alone say how much memory is taken."""
+COUNT_EVERY = 12
 SEED = 20_260_606
 TEMPORARY_CHATS = 200
 """In place of the product's 2,000, which take an hour to gather: until then memory grows as it should."""
@@ -50,12 +56,13 @@ class Person:
         self._random = random.Random(seed)
         self._statuses = statuses
         self._talks: list[str] = []
+        self._exchanged = 0
 
     async def live(self, until: float) -> None:
         """Until this time (``time.monotonic``); each visit is another person with another cookie."""
         while time.monotonic() < until:
             async with httpx.AsyncClient(base_url=self._url, timeout=60) as browser:
-                self._talks = []
+                self._talks, self._exchanged = [], 0
                 for _ in range(20):
                     if time.monotonic() < until:
                         await self._act(browser)
@@ -116,9 +123,10 @@ class Person:
                 self._talks.remove(path.rpartition("/")[2])
 
     async def _exchange(self, browser: httpx.AsyncClient) -> None:
-        """Download everything and put it in again."""
+        """Download everything and put it in again, so that there is twice as much; not for ever."""
         file = await self._call(browser, "GET", "/api/export?format=json")
-        if self._talks and file.status_code == httpx.codes.OK:
+        if self._talks and self._exchanged < EXCHANGES and file.status_code == httpx.codes.OK:
+            self._exchanged += 1
             await self._call(browser, "POST", "/api/import", content=file.content)
 
 
@@ -129,10 +137,15 @@ async def serve(folder: Path) -> None:
         world.engine.requests = deque(maxlen=1)  # the tests' list of all of them would look like a leak
         sys.stdout.write(f"{world.url}\n")
         sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
+        while await asyncio.to_thread(sys.stdin.readline):
+            gc.collect()
+            sys.stdout.write(f"{sys.getallocatedblocks()}\n")
+            sys.stdout.flush()
 
 
-async def use(url: str, server: psutil.Process, minutes: float, people: int) -> None:
+async def use(
+    url: str, server: psutil.Process, count: Callable[[], int], minutes: float, people: int
+) -> None:
     """Let people in for so long, note what the server takes, and print it."""
     began = time.monotonic()
     until = began + minutes * 60
@@ -140,15 +153,15 @@ async def use(url: str, server: psutil.Process, minutes: float, people: int) -> 
     crowd = [
         asyncio.create_task(Person(url, SEED + number, statuses).live(until)) for number in range(people)
     ]
-    notes = []
+    notes, counts = [], []
     while time.monotonic() < until:
         await asyncio.sleep(EVERY_SECONDS)
+        if len(notes) % COUNT_EVERY == 0:
+            counts.append((time.monotonic() - began, await asyncio.to_thread(count)))
         memory = server.memory_info().rss / 2**20
         notes.append((time.monotonic() - began, memory, server.num_fds(), server.num_threads()))
     await asyncio.gather(*crowd)
     await asyncio.sleep(EVERY_SECONDS)
-    half = notes[len(notes) // 2 :]
-    slope = statistics.linear_regression([note[0] for note in half], [note[1] for note in half]).slope
     print("| what | value |\n|---|---|")
     print(f"| minutes, people | {minutes:.1f}, {people} |")
     print(f"| requests, of them 5xx, broken | {statuses.total()}, {failed(statuses)}, {statuses[0]} |")
@@ -156,8 +169,17 @@ async def use(url: str, server: psutil.Process, minutes: float, people: int) -> 
     for name, column in (("memory, MiB", 1), ("open files", 2), ("threads", 3)):
         quarter = notes[len(notes) // 4]
         print(f"| {name}: after a quarter, at the end | {quarter[column]:.0f}, {notes[-1][column]:.0f} |")
-    print(f"| memory, MiB an hour in the second half | {slope * 3600:.1f} |")
+    print(f"| memory, MiB an hour in the second half | {slope([note[:2] for note in notes]):.1f} |")
+    blocks = f"{counts[len(counts) // 4][1]:,}, {counts[-1][1]:,}"
+    print(f"| Python's blocks: after a quarter, at the end | {blocks} |")
+    print(f"| Python's blocks, an hour in the second half | {slope(counts):,.0f} |")
     print(f"| idle again: open files, threads | {server.num_fds()}, {server.num_threads()} |")
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """What grows in an hour, by a straight line through the second half of (seconds, value)."""
+    half = points[len(points) // 2 :]
+    return 3600 * statistics.linear_regression([x for x, _ in half], [y for _, y in half]).slope
 
 
 def failed(statuses: Counter[int]) -> int:
@@ -183,7 +205,16 @@ def main() -> None:
         ) as server:
             assert server.stdout is not None  # noqa: S101
             url = server.stdout.readline().strip()
-            asyncio.run(use(url, psutil.Process(server.pid), arguments.minutes, arguments.people))
+
+            def count() -> int:
+                assert server.stdin is not None  # noqa: S101
+                assert server.stdout is not None  # noqa: S101
+                server.stdin.write("\n")
+                server.stdin.flush()
+                return int(server.stdout.readline())
+
+            process = psutil.Process(server.pid)
+            asyncio.run(use(url, process, count, arguments.minutes, arguments.people))
 
 
 if __name__ == "__main__":
