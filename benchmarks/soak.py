@@ -40,6 +40,7 @@ PAUSE_SECONDS = 0.3
 EXCHANGES = 3
 """More would double what somebody has so often that the rarest visits alone say how much memory is taken."""
 COUNT_EVERY = 12
+SHORTEST_MINUTES = 4
 SEED = 20_260_606
 TEMPORARY_CHATS = 200
 """In place of the product's 2,000, which take an hour to gather: until then memory grows as it should."""
@@ -153,7 +154,8 @@ async def use(
     crowd = [
         asyncio.create_task(Person(url, SEED + number, statuses).live(until)) for number in range(people)
     ]
-    notes, counts = [], []
+    notes: list[tuple[float, float, int, int]] = []
+    counts: list[tuple[float, int]] = []
     while time.monotonic() < until:
         await asyncio.sleep(EVERY_SECONDS)
         if len(notes) % COUNT_EVERY == 0:
@@ -194,6 +196,8 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--serve", type=Path, help="Be the server, with its data in this folder.")
     arguments = parser.parse_args()
+    if arguments.minutes < SHORTEST_MINUTES:
+        parser.error(f"--minutes must be at least {SHORTEST_MINUTES}: slopes are of the second half.")
     if arguments.serve is not None:
         use_few_arenas()  # as the product does
         asyncio.run(serve(arguments.serve))
