@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 # Read at the first import of torch, here and in the processes that tests start. The suite runs in as many
 # processes as there are cores, and matrices as small as these are not faster with more.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A shell lets what it runs in the background ignore Ctrl-C, and the programs that tests start would do so, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

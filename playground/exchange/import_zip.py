@@ -61,7 +61,8 @@ def conversation_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     Raises:
         ImportRefused: there is none, or one is encrypted or packed in an unusual way.
     """
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    # As ZipInfo.is_dir, which stumbles over an entry without a name.
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     if len(entries) > ENTRIES:
         raise ImportRefused("This zip file holds too many files.")
     chosen = [entry for entry in entries if CONVERSATIONS.match(entry.filename)]

@@ -109,6 +109,7 @@ BY_USER = {
     "usage_of",
     "set_ban",
     "set_role",
+    "check_may_leave",
 }
 """Methods about a user himself; tests/storage/test_sessions_keys.py lets two of them meet."""
 
@@ -129,6 +130,7 @@ WITHOUT_OWNER = {
     "tidy_sessions",
     "users_overview",
     "user_counts",
+    "admins",
     "totals",
 }
 """Methods that come before any owner is known, are about all of them, or are for everybody."""

@@ -65,6 +65,7 @@ TEXTS: list[tuple[str, bytes, str]] = [
     ("a million lines", b"{}\n" * 200_000, "more than 100,000"),
     ("an empty zip", zipped({}), "no JSON file"),
     ("a zip without JSON", zipped({"a.txt": b"x"}), "no JSON file"),
+    ("a zip with a file of no name", zipped({"Xa.json": b"[]"}).replace(b"Xa", b"\0a"), "no JSON file"),
     ("half a zip", zipped({"conversations.json": b"[]"})[:60], ""),
     ("an odd zip", zipped({"a.json": b"[]"}, zipfile.ZIP_BZIP2), "cannot be read here"),
     ("a bomb", zipped({"conversations.json": b" " * 20_000_000}), "unpacks to more"),
