@@ -49,6 +49,7 @@ async def tidy(stores: Stores, turns: TurnService) -> None:
     older_than = steady_now() - timedelta(seconds=UNDO_SECONDS)
     for store in stores.all():
         await run_in_threadpool(store.purge_deleted, older_than)
+    await run_in_threadpool(stores.forget_owners)
 
 
 def forget_responses(stores: Stores, accounts: Accounts) -> None:

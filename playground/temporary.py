@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from storage.store import Store
 
@@ -17,6 +17,8 @@ PREFIX = "t"
 KEEP_SECONDS = 2 * 3600.0
 MOST_OF_ONE = 20
 MOST_OF_ALL = 2000
+OWNERS_KEPT = timedelta(minutes=10)
+"""Longer than anybody takes from asking for the store in memory to the first chat there."""
 
 
 def is_temporary(identifier: str) -> bool:
@@ -87,6 +89,11 @@ class Stores:
             if too_many or now - used >= KEEP_SECONDS:
                 over.append(chat)
         return over
+
+    def forget_owners(self) -> None:
+        """Forget in memory who has had no chat there for a while. Blocks."""
+        if self._memory is not None:
+            self._memory.forget_owners(datetime.now(UTC) - OWNERS_KEPT)
 
     def of_owner(self, owner_id: str) -> list[Chat]:
         """The chats of one owner."""

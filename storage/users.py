@@ -6,13 +6,13 @@ import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from storage.database import Queries
 from storage.mapping import user_record
 from storage.records import Preferences, User, new_id
-from storage.schema import PreferencesRow, UserRow
+from storage.schema import ConversationRow, PreferencesRow, UserRow
 
 SEEN_EVERY = timedelta(hours=1)
 """How stale ``last_seen_at`` may be: most requests must not cost a write."""
@@ -40,6 +40,18 @@ class UserQueries(Queries):
         """
         self._database.write(lambda session: _known(session, owner_id))
 
+    def forget_owners(self, unused_since: datetime) -> None:
+        """Remove the copies that own no conversation and were not asked for (``add_owner``) since this time.
+
+        For a store of copies only.
+        """
+        owns = exists().where(ConversationRow.owner_id == UserRow.id)
+
+        def work(session: Session) -> None:
+            session.execute(delete(UserRow).where(UserRow.last_seen_at < unused_since, ~owns))
+
+        self._database.write(work)
+
 
 def by_identity(session: Session, identity_hash: str) -> UserRow | None:
     """The user of this identity, if there is one."""
@@ -57,9 +69,11 @@ def _seen(session: Session, identity_hash: str) -> User:
 
 
 def _known(session: Session, owner_id: str) -> None:
-    """Make the user when it is new."""
-    if session.scalar(select(UserRow.id).where(UserRow.id == owner_id)) is None:
-        new_user(session, owner_id, hashlib.sha256(secrets.token_bytes()).hexdigest())
+    """Make the user when it is new, and note that it was asked for."""
+    row = session.scalar(select(UserRow).where(UserRow.id == owner_id))
+    if row is None:
+        row = new_user(session, owner_id, hashlib.sha256(secrets.token_bytes()).hexdigest())
+    row.last_seen_at = datetime.now(UTC)
 
 
 def new_user(session: Session, user_id: str, identity_hash: str) -> UserRow:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from storage.clock import steady_now
 from storage.errors import NotFound, StorageClosed, StorageError
+from storage.schema import UserRow
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish, identity
 
@@ -30,6 +34,30 @@ def test_an_owner_of_another_store_is_known_by_the_same_id(memory: Store, owner:
     assert memory.list_conversations(owner)[0] == [turn.conversation]
     assert memory.get_preferences(owner)
     assert memory.user_for_identity(identity("owner")).id != owner  # no cookie leads to the copy
+
+
+def test_who_has_nothing_there_any_more_is_forgotten(memory: Store, owner: str) -> None:
+    empty, busy = "e" * 32, "b" * 32
+    for each in (owner, empty, busy):
+        memory.add_owner(each)
+    kept, gone = begin(memory, owner), begin(memory, empty)
+    memory.delete_conversation(empty, gone.conversation.id)
+    memory.purge_deleted(steady_now() + timedelta(seconds=1))
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with memory._database.read() as session:
+        moment = session.scalars(select(UserRow.last_seen_at).where(UserRow.id == busy)).one()
+    memory.forget_owners(moment)  # the two before were asked for earlier
+    assert owners(memory) == {owner, busy}
+    memory.forget_owners(later)
+    assert owners(memory) == {owner}
+    assert memory.path(owner, kept.conversation.id)
+    memory.add_owner(empty)
+    begin(memory, empty)
+
+
+def owners(memory: Store) -> set[str]:
+    with memory._database.read() as session:
+        return set(session.scalars(select(UserRow.id)))
 
 
 def test_its_ids_tell_where_they_are_from(memory: Store, store: Store, owner: str) -> None:

@@ -121,6 +121,7 @@ WITHOUT_OWNER = {
     "add_owner",
     "purge_deleted",
     "forget_responses",
+    "forget_owners",
     "shared_snapshot",
     "sign_in",
     "has_guest",
