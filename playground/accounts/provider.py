@@ -181,6 +181,7 @@ class Provider:
             asked = {"Accept": "application/json", **(headers or {})}
             answer = await client.request("GET", address, headers=asked, withhold_token=True)
         if answer.status_code >= 500:
+            _log(self.url, f"status {answer.status_code}")
             raise SignInFailed("unavailable")
         if answer.status_code != 200:
             raise WrongToken(f"status {answer.status_code}")
@@ -239,8 +240,12 @@ class _Bounded:
         said = str(error)[: 2 * NAME_CHARS] if isinstance(error, WrongToken) else type(error).__name__
         if isinstance(error, OAuthError):
             said = error.error if error.error in OAUTH_ERRORS else "an error that OAuth does not know"
-        log.warning("sign-in by %s does not work: %s", self._url, said)
+        _log(self._url, said)
         raise SignInFailed("unavailable" if away else "failed") from None
+
+
+def _log(url: str, reason: str) -> None:
+    log.warning("sign-in by %s does not work: %s", url, reason)
 
 
 class _Published:

@@ -1,4 +1,4 @@
-"""A ban ends what somebody has begun, also what still waits to begin, and what their links show."""
+"""Bans, revoked keys and ended sessions end what was begun with them, also what still waits to begin."""
 
 from __future__ import annotations
 
@@ -57,6 +57,22 @@ async def test_what_waits_for_somebody_who_is_banned_is_not_written(tmp_path: Pa
         again = (await cast.key.post("/api/turns", json={"text": "Again"})).json()
         ended = await settled(cast.key, again["generation"]["id"])
         assert ended["generation"]["status"] == "finished"
+
+
+async def test_what_a_key_began_ends_with_the_key(tmp_path: Path) -> None:
+    """The reply that is being written, and the one that waits for its end; other replies go on."""
+    async with make_app(tmp_path) as cast:
+        cast.world.engine.script = Script(hold=asyncio.Event(), hold_at=2)
+        user = await user_of(cast.owner)
+        began = await ask(cast.key, "Long")
+        other = await ask(cast.owner, "By hand")
+        waiting = await waiting_in(cast, cast.key, began["conversation"]["id"])
+        (key,) = (await cast.owner.get("/api/account")).json()["keys"]
+        assert (await cast.owner.delete(f"/api/account/keys/{key['id']}")).status_code == 204
+        assert await status_of(cast, began, user) == "cancelled"
+        assert await status_of(cast, (await waiting).json(), user) == "cancelled"
+        found = (await cast.owner.get(f"/api/generations/{other['generation']['id']}")).json()
+        assert found["generation"]["status"] == "running"
 
 
 async def test_links_of_somebody_who_is_banned_show_nothing_meanwhile(tmp_path: Path) -> None:

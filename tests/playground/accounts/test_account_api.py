@@ -282,28 +282,6 @@ async def test_a_stream_ends_with_the_session_that_it_began_in(
         assert finished is (end == "nothing")
 
 
-async def test_what_a_key_began_ends_with_the_key(tmp_path: Path) -> None:
-    """The reply that is being written, and the one that waits for its end; other replies go on."""
-    async with make_app(tmp_path) as cast:
-        cast.world.engine.script = Script(hold=asyncio.Event(), hold_at=2)
-        began = await ask(cast.key, "Long")
-        other = await ask(cast.owner, "By hand")
-        name = began["conversation"]["id"]
-        body = {"text": "Next", "conversation_id": name, "wait": True}
-        waiting = asyncio.create_task(cast.key.post("/api/turns", json=body))
-        lines = cast.world.app.state.turns._lines._lines
-        async with asyncio.timeout(10):
-            while not any(lines.values()):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-        (key,) = (await account(cast.owner))["keys"]
-        assert (await cast.owner.delete(f"/api/account/keys/{key['id']}")).status_code == 204
-        for turn in (began, (await waiting).json()):
-            ended = await settled(cast.owner, turn["generation"]["id"])
-            assert ended["generation"]["status"] == "cancelled"
-        found = (await cast.owner.get(f"/api/generations/{other['generation']['id']}")).json()
-        assert found["generation"]["status"] == "running"
-
-
 async def until_read(cast: Cast) -> None:
     runs = cast.world.app.state.turns.runs
     async with asyncio.timeout(10):

@@ -17,6 +17,7 @@ from playground.accounts.secret_box import SecretBox
 from tests.attacks.flows import browser_of, error_of, ready, sign_in_settings
 from tests.attacks.own_provider import ACCESS_TOKEN, ADA, OwnProvider, own_provider
 from tests.attacks.world import cookie_name, rows
+from tests.attacks.wrong_answers import BROKEN
 from tests.playground.scripted import Script
 from tests.playground.world import World, ask, events, running, settled, text_of
 
@@ -292,6 +293,15 @@ async def test_a_wrong_address_of_the_provider_is_told_at_the_start(
         await Provider(address, "client", None, "openid").probe()
     assert caplog.text.count("does not work") == bool(reason)
     assert reason in caplog.text
+
+
+async def test_a_provider_that_is_broken_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with own_provider() as provider:
+        provider.twist = BROKEN["discovery fails"]
+        await Provider(provider.url, "client", None, "openid").probe()
+    assert "does not work: status 500" in caplog.text
 
 
 async def test_who_the_provider_says_it_is_instead_is_told(
