@@ -48,21 +48,24 @@ class Chat:
         self.over = False
 
     def loop(self) -> None:
-        """Until the input ends, or the person wants it to."""
+        """Until the input ends, or the person wants it to.
+
+        Who sits at a terminal does not end it by a Ctrl-C, whenever it comes. Elsewhere KeyboardInterrupt
+        is raised, unless it stops a reply.
+        """
         if self._lines.typed:
             self.screen.say(f"{self.session.backend.model.name} · /help · Ctrl-D ends")
+        interrupted = False
         while not self.over:
             try:
-                text = self._lines.read()
+                if interrupted:
+                    self.screen.say("\nCtrl-D or /exit ends the chat.")
+                    interrupted = False
+                self._step()
             except KeyboardInterrupt:
-                self.screen.say("\nCtrl-D or /exit ends the chat.")
-                continue
-            if text is None:
-                return
-            try:
-                self._take(text)
-            except (StorageError, BackendError) as error:
-                self.screen.say(str(error), "red")
+                if not self._lines.typed:
+                    raise
+                interrupted = True
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the event loop do this to its end."""
@@ -109,6 +112,16 @@ class Chat:
             for message in self.session.last_reply():
                 if message.channel == "final":
                     self.screen.say(message.content, "")
+
+    def _step(self) -> None:
+        text = self._lines.read()
+        if text is None:
+            self.over = True
+            return
+        try:
+            self._take(text)
+        except (StorageError, BackendError) as error:
+            self.screen.say(str(error), "red")
 
     def _take(self, text: str) -> None:
         if text.startswith("/") and "\n" not in text:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 120.0
+AGAIN = 2.0
 STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
 
 
@@ -41,14 +42,23 @@ class PseudoTerminal:
     def expect(self, pattern: str) -> str:
         """Read until this appears behind what was expected before; what stands before its end."""
         end = time.monotonic() + PATIENCE
-        while True:
-            text = STEERING.sub("", self.raw)
-            found = re.compile(pattern).search(text, self._seen)
-            if found is not None:
-                before, self._seen = text[self._seen : found.end()], found.end()
-                return before
-            assert time.monotonic() < end, f"{pattern!r} did not appear in {text!r}"
-            assert self._read(end - time.monotonic()), f"it ended without {pattern!r}: {text!r}"
+        while (before := self._find(pattern)) is None:
+            assert time.monotonic() < end, f"{pattern!r} did not appear in {self.raw!r}"
+            assert self._read(end - time.monotonic()), f"nothing came any more, no {pattern!r}: {self.raw!r}"
+        return before
+
+    def interrupt(self, pattern: str) -> None:
+        """Ctrl-C until this appears. At a line that is being typed, one Ctrl-C may be lost.
+
+        CPython's readline looks for signals only where they end its wait for a key: one that comes between
+        the echo of a key and that wait is found at the next Ctrl-C.
+        """
+        end = time.monotonic() + PATIENCE
+        while self._find(pattern) is None:
+            assert time.monotonic() < end, f"{pattern!r} did not appear in {self.raw!r}"
+            self.press("\x03")
+            while self._find(pattern, take=False) is None and self._read(AGAIN):
+                pass
 
     def press(self, keys: str) -> None:
         """Type."""
@@ -66,6 +76,16 @@ class PseudoTerminal:
         self._process.kill()
         self._process.wait(PATIENCE)
         os.close(self._own)
+
+    def _find(self, pattern: str, *, take: bool = True) -> str | None:
+        text = STEERING.sub("", self.raw)
+        found = re.compile(pattern).search(text, self._seen)
+        if found is None:
+            return None
+        before = text[self._seen : found.end()]
+        if take:
+            self._seen = found.end()
+        return before
 
     def _read(self, seconds: float) -> bool:
         """Whether something came."""

@@ -107,6 +107,32 @@ def test_ctrl_c_in_the_first_moment_stops_the_reply(
     store.close()
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_ctrl_c_twice_in_a_row_ends_only_a_chat_at_which_nobody_sits(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, typed: bool
+) -> None:
+    """The second one comes while the first one is answered."""
+    say, read = Screen.say, Lines.read
+    times = iter([True, True])
+
+    def reading(lines: Lines, prompt: str = "> ") -> str | None:
+        if next(times, False):
+            raise KeyboardInterrupt
+        return read(lines, prompt)
+
+    def saying(screen: Screen, sentence: str, style: str = "") -> None:
+        if "Ctrl-D or" in sentence and next(times, False):
+            raise KeyboardInterrupt
+        say(screen, sentence, style)
+
+    monkeypatch.setattr(Lines, "read", reading)
+    monkeypatch.setattr(Lines, "typed", property(lambda _: typed))
+    monkeypatch.setattr(Screen, "say", saying)
+    result = terminal.run("chat", stdin="One\n")
+    assert result.exit_code == (0 if typed else 130)
+    assert ("The answer is 42." in result.stdout) == typed
+
+
 def test_the_person_answers_a_call_and_the_model_goes_on(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "tools.json"
     file.write_text(json.dumps(TOOLS))
