@@ -5,14 +5,16 @@
 Serves the real application on a real socket with the scripted engine of the tests, in a process of its own.
 People come and go: they ask, follow streams or leave in the middle, read, search, rename, export, import,
 delete and take back. Every five seconds the server's memory, open files and threads are noted, and each
-minute how many blocks Python has in use. Prints a Markdown table; slopes are straight lines through the
-second half.
+minute what Python, SQLite and the C library's heap have in use. Prints a Markdown table; slopes are straight
+lines through the second half.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import ctypes.util
 import gc
 import random
 import statistics
@@ -40,10 +42,16 @@ PAUSE_SECONDS = 0.3
 EXCHANGES = 3
 """More would double what somebody has so often that the rarest visits alone say how much memory is taken."""
 COUNT_EVERY = 12
+COUNTED = (
+    "Python's small blocks",
+    "SQLite's memory, MiB",
+    "C heap in use, MiB",
+    "C heap's holes, MiB",
+)
 SHORTEST_MINUTES = 4
 SEED = 20_260_606
-TEMPORARY_CHATS = 200
-"""In place of the product's 2,000, which take an hour to gather: until then memory grows as it should."""
+TEMPORARY_CHATS = 20
+"""In place of the product's 2,000, which take hours to gather: until then memory grows as it should."""
 SCRIPT = Script(
     [("analysis", "one two three " * 20), ("final", "four five six " * 40)], portion=4, pause=0.01
 )
@@ -140,12 +148,35 @@ async def serve(folder: Path) -> None:
         sys.stdout.flush()
         while await asyncio.to_thread(sys.stdin.readline):
             gc.collect()
-            sys.stdout.write(f"{sys.getallocatedblocks()}\n")
+            sys.stdout.write(" ".join(map(str, in_use())) + "\n")
             sys.stdout.flush()
 
 
+class HeapInfo(ctypes.Structure):
+    """The C library's ``struct mallinfo2``; see mallinfo(3)."""
+
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")),
+        *((name, ctypes.c_size_t) for name in ("fsmblks", "uordblks", "fordblks", "keepcost")),
+    ]
+
+
+def in_use() -> tuple[float, ...]:
+    """Python's small blocks; SQLite's memory, the C heap's blocks in use and its holes in MiB.
+
+    Needs glibc, and SQLite as a shared library: see sqlite3_memory_used in SQLite's C interface.
+    """
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = HeapInfo
+    heap = library.mallinfo2()
+    sqlite = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+    sqlite.sqlite3_memory_used.restype = ctypes.c_int64
+    sizes = (sqlite.sqlite3_memory_used(), heap.uordblks, heap.fordblks)
+    return (sys.getallocatedblocks(), *(size / 2**20 for size in sizes))
+
+
 async def use(
-    url: str, server: psutil.Process, count: Callable[[], int], minutes: float, people: int
+    url: str, server: psutil.Process, count: Callable[[], list[float]], minutes: float, people: int
 ) -> None:
     """Let people in for so long, note what the server takes, and print it."""
     began = time.monotonic()
@@ -155,11 +186,14 @@ async def use(
         asyncio.create_task(Person(url, SEED + number, statuses).live(until)) for number in range(people)
     ]
     notes: list[tuple[float, float, int, int]] = []
-    counts: list[tuple[float, int]] = []
+    counts: list[list[float]] = []
     while time.monotonic() < until:
         await asyncio.sleep(EVERY_SECONDS)
         if len(notes) % COUNT_EVERY == 0:
-            counts.append((time.monotonic() - began, await asyncio.to_thread(count)))
+            counts.append([time.monotonic() - began, *await asyncio.to_thread(count)])
+            sizes = " ".join(f"{each:,.1f}" for each in counts[-1][1:])
+            memory = server.memory_info().rss / 2**20
+            print(f"{counts[-1][0] / 60:.0f} min: {memory:.1f} MiB; {sizes}", file=sys.stderr)
         memory = server.memory_info().rss / 2**20
         notes.append((time.monotonic() - began, memory, server.num_fds(), server.num_threads()))
     await asyncio.gather(*crowd)
@@ -172,9 +206,12 @@ async def use(
         quarter = notes[len(notes) // 4]
         print(f"| {name}: after a quarter, at the end | {quarter[column]:.0f}, {notes[-1][column]:.0f} |")
     print(f"| memory, MiB an hour in the second half | {slope([note[:2] for note in notes]):.1f} |")
-    blocks = f"{counts[len(counts) // 4][1]:,}, {counts[-1][1]:,}"
-    print(f"| Python's blocks: after a quarter, at the end | {blocks} |")
-    print(f"| Python's blocks, an hour in the second half | {slope(counts):,.0f} |")
+    for column, name in enumerate(COUNTED, start=1):
+        quarter, end = counts[len(counts) // 4][column], counts[-1][column]
+        hourly = slope([(each[0], each[column]) for each in counts])
+        print(
+            f"| {name}: after a quarter, at the end; an hour | {quarter:,.1f}, {end:,.1f}; {hourly:+,.1f} |"
+        )
     print(f"| idle again: open files, threads | {server.num_fds()}, {server.num_threads()} |")
 
 
@@ -210,12 +247,12 @@ def main() -> None:
             assert server.stdout is not None  # noqa: S101
             url = server.stdout.readline().strip()
 
-            def count() -> int:
+            def count() -> list[float]:
                 assert server.stdin is not None  # noqa: S101
                 assert server.stdout is not None  # noqa: S101
                 server.stdin.write("\n")
                 server.stdin.flush()
-                return int(server.stdout.readline())
+                return [float(each) for each in server.stdout.readline().split()]
 
             process = psutil.Process(server.pid)
             asyncio.run(use(url, process, count, arguments.minutes, arguments.people))
