@@ -207,11 +207,9 @@ async def use(
         print(f"| {name}: after a quarter, at the end | {quarter[column]:.0f}, {notes[-1][column]:.0f} |")
     print(f"| memory, MiB an hour in the second half | {slope([note[:2] for note in notes]):.1f} |")
     for column, name in enumerate(COUNTED, start=1):
-        quarter, end = counts[len(counts) // 4][column], counts[-1][column]
+        early, late = counts[len(counts) // 4][column], counts[-1][column]
         hourly = slope([(each[0], each[column]) for each in counts])
-        print(
-            f"| {name}: after a quarter, at the end; an hour | {quarter:,.1f}, {end:,.1f}; {hourly:+,.1f} |"
-        )
+        print(f"| {name}: after a quarter, at the end; an hour | {early:,.1f}, {late:,.1f}; {hourly:+,.1f} |")
     print(f"| idle again: open files, threads | {server.num_fds()}, {server.num_threads()} |")
 
 
