@@ -27,7 +27,8 @@ class Allowance:
     """Replies at once and tokens a day; 0 is any number.
 
     ``line`` tells apart those who share one identity: each has places and tokens for itself. ``key`` is the
-    id of the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens.
+    id of the API key that asks, if one does. ``more_signed_in``: with an account he could have more tokens;
+    ``keyless``: a program would show its account by a key.
     ``network`` is where a guest asks from: a cookie costs nothing, so all guests there together have
     ``guests`` times as much as one of them.
     """
@@ -37,6 +38,7 @@ class Allowance:
     line: str = ""
     key: str = ""
     more_signed_in: bool = False
+    keyless: bool = False
     network: str = ""
     guests: int = 0
 
@@ -76,6 +78,7 @@ def allowance_at(settings: Settings, address: str, *, account: bool, shared: boo
     machine can reach the server, no address counts.
     """
     allowance = allowance_for(settings, guest=not account and settings.sign_in_available)
+    allowance = replace(allowance, keyless=shared)
     if account or not settings.reachable_from_elsewhere:
         return allowance
     guests = settings.guests_per_address
@@ -276,7 +279,8 @@ def _used_up(sentence: str, now: datetime, allowance: Allowance) -> PlaygroundEr
     wait = until_midnight(now)
     when = try_again(wait)
     if allowance.more_signed_in:
-        when = when.removesuffix(".") + ", or sign in to go on."
+        way = "send an API key of yours" if allowance.keyless else "sign in"
+        when = f"{when.removesuffix('.')}, or {way} to go on."
     return PlaygroundError("quota_exceeded", f"{sentence} {when}", status=429, retry_after=wait)
 
 

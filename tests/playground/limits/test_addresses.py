@@ -86,7 +86,7 @@ async def test_on_a_machine_of_ones_own_no_address_counts(tmp_path: Path) -> Non
 
 def test_only_guests_who_come_from_elsewhere_are_counted_by_address(tmp_path: Path) -> None:
     local, public = settings_for(tmp_path), settings_for(tmp_path, behind_proxy=True)
-    assert allowance_at(local, "127.0.0.1", account=False, shared=True) == Allowance()
+    assert allowance_at(local, "127.0.0.1", account=False, shared=True) == Allowance(keyless=True)
     assert allowance_at(public, "192.0.2.1", account=True) == Allowance(8)
     assert allowance_at(public, "192.0.2.1", account=False) == Allowance(8, network="192.0.2.1", guests=4)
     shared = allowance_at(public, "192.0.2.1", account=False, shared=True)
@@ -137,7 +137,11 @@ async def used_up(world: World, where: dict[str, str], path: str = "/api/turns")
     async with world.browser() as browser:
         answer = await browser.post(path, json=body, headers=where)
         if answer.status_code == 429:
-            assert answer.json()["error"]["code"] == "quota_exceeded"
+            error = answer.json()["error"]
+            assert error["code"] == "quota_exceeded"
+            if world.app.state.accounts.settings.sign_in_available:
+                way = "sign in" if path == "/api/turns" else "send an API key of yours"
+                assert error["message"].endswith(f", or {way} to go on.")
             return True
         assert answer.status_code in {200, 202}, answer.text
         if path == "/api/turns":
