@@ -61,7 +61,7 @@ class LimitSettings(BaseSettings):
         le=1_000_000_000,
         description="Megabytes that one person's conversations and links may take; 0 is any, as it is unless "
         "it is set where only this machine can reach the server. Asked when a file is imported, a link is "
-        "made or a shared conversation is copied.",
+        "made, a shared conversation is copied or a turn begins.",
     )
     guest_stored_megabytes: int = Field(
         default=200,

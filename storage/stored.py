@@ -12,6 +12,7 @@ from sqlalchemy import LargeBinary, Select, cast, func, select
 from storage.column_types import BYTES_PER_ID, pack_settings
 from storage.database import Queries
 from storage.drafts import ConversationDraft, GenerationDraft
+from storage.records import TurnRecord
 from storage.schema import (
     ConversationRow,
     GenerationRow,
@@ -37,6 +38,13 @@ class StoredQueries(Queries):
 def draft_bytes(drafts: Iterable[ConversationDraft]) -> int:
     """What these conversations will add to that."""
     return sum(_size(draft) for draft in drafts)
+
+
+def turn_bytes(turn: TurnRecord) -> int:
+    """What a turn that began now has added; its reply comes later."""
+    messages = (turn.user_message, *turn.tool_messages)
+    texts = sum(len(each.content.encode(errors="surrogatepass")) + ROW_BYTES for each in messages)
+    return texts + ROW_BYTES + BYTES_PER_ID * turn.generation.usage.prompt
 
 
 def _sums(owner_id: str) -> list[Select[Any]]:

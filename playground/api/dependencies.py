@@ -19,6 +19,7 @@ from playground.responses.service import ResponseService
 from playground.settings import Settings
 from playground.temporary import Stores
 from playground.turns import TurnService
+from storage.records import TurnRecord
 from storage.store import Store
 
 
@@ -80,6 +81,14 @@ class Room:
     def take(self, size: int, param: str) -> None:
         """Let so many bytes more be stored, those of ``param``. Blocks. Raises PlaygroundError."""
         self.storing.take(self.owner_id, self.allowance, self.most, size, param)
+
+    def check_turn(self) -> None:
+        """Refuse a turn where nothing more may be stored. Blocks. Raises PlaygroundError."""
+        self.storing.check_turn(self.owner_id, self.allowance, self.most)
+
+    def count_turn(self, turn: TurnRecord) -> None:
+        """Count a turn that has begun."""
+        self.storing.count_turn(self.owner_id, self.allowance, turn)
 
     def check_newcomer(self) -> None:
         """Refuse a first conversation on a disk that is nearly full. Blocks. Raises PlaygroundError."""

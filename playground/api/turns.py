@@ -11,6 +11,7 @@ from playground import views
 from playground.accounts.actor import CurrentActor, CurrentOwner
 from playground.api.bodies import TurnBody
 from playground.api.dependencies import RoomDep, TurnsDep
+from playground.temporary import is_temporary
 
 router = APIRouter(prefix="/turns")
 
@@ -26,9 +27,14 @@ async def start_turn(
     """Answered once the turn is saved; the reply itself is read from the generation's events."""
     # Schemas are written as the model will read them, to see whether that can be done.
     request = await run_in_threadpool(body.request)
-    if actor.account is None and request.conversation_id is None and not request.temporary:
+    kept = not (request.temporary or is_temporary(request.conversation_id or ""))
+    if kept and actor.account is None and request.conversation_id is None:
         await run_in_threadpool(room.check_newcomer)
+    if kept:
+        await run_in_threadpool(room.check_turn)
     turn = await turns.start(owner, request, replace(room.allowance, key=actor.key_id))
+    if kept and not turn.existing:
+        room.count_turn(turn)
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

@@ -15,12 +15,17 @@ from playground.limits.spent import Spent, utc_now
 from playground.limits.words import try_again
 from playground.settings import Settings
 from playground.settings_limits import MEGABYTE
+from storage.records import TurnRecord
 from storage.store import Store
+from storage.stored import turn_bytes
 
 SUM_SECONDS = 60.0
 """How long a sum is believed: what is deleted meanwhile makes room a little later."""
+TURN_SUM_SECONDS = 3600.0
+"""How long for a turn: each is counted as it begins, only its reply is not, and a sum reads all texts."""
 LOOK_SECONDS = 5.0
 MOST_SUMS = 10_000
+NEVER = (float("-inf"), 0)
 
 
 def free_bytes(folder: Path) -> int | None:
@@ -32,10 +37,10 @@ def free_bytes(folder: Path) -> int | None:
 
 
 class Storing:
-    """Asked before something large is stored. Blocks; safe from many threads. ``clock`` is monotonic seconds.
+    """Asked before something is stored. Blocks; safe from many threads. ``clock`` is monotonic seconds.
 
     What a person has is summed up once a minute at most, and what was let through since is added: that many
-    ask in the same moment does not get more in.
+    ask in the same moment does not get more in. Turns are many and small: one may begin below the bound.
     """
 
     def __init__(
@@ -65,18 +70,34 @@ class Storing:
         self.check_disk()
         if not most:
             return
+        self._sum_up(owner_id, SUM_SECONDS)
         with self._lock:
-            moment, total = self._sums.get(owner_id, (float("-inf"), 0))
-            if self._clock() - moment >= SUM_SECONDS:
-                moment, total = self._clock(), self._store.stored_bytes(owner_id)
-            self._sums[owner_id] = moment, total
-            self._sums.move_to_end(owner_id)
-            while len(self._sums) > MOST_SUMS:
-                self._sums.popitem(last=False)
-            if total + size > most:
+            if self._known(owner_id)[1] + size > most:
                 raise _too_much(most, param)
-            self._count(allowance, most, size, param)
-            self._sums[owner_id] = moment, total + size
+            self._check_address(allowance, most, size, param)
+            self._add(owner_id, allowance, size)
+
+    def check_turn(self, owner_id: str, allowance: Allowance, most: int) -> None:
+        """Refuse a turn of somebody who has ``most`` bytes (0 is any) or more already.
+
+        Raises:
+            PlaygroundError: 409 where the person has too much, 429 where the guests of the address have
+                stored too much today.
+        """
+        if not most:
+            return
+        self._sum_up(owner_id, TURN_SUM_SECONDS)
+        if self._known(owner_id)[1] >= most:
+            self._sum_up(owner_id, SUM_SECONDS)
+        with self._lock:
+            if self._known(owner_id)[1] >= most:
+                raise _full(most)
+            self._check_address(allowance, most, 1, None)
+
+    def count_turn(self, owner_id: str, allowance: Allowance, turn: TurnRecord) -> None:
+        """Count a turn that was let in."""
+        with self._lock:
+            self._add(owner_id, allowance, turn_bytes(turn))
 
     def check_disk(self) -> None:
         """Refuse (507) while less is free on the disk than the reserve."""
@@ -103,15 +124,37 @@ class Storing:
             self._low = free is not None and free < reserve
         return self._low
 
-    def _count(self, allowance: Allowance, most: int, size: int, param: str) -> None:
-        """Count what a guest stores for his address: with new cookies it would never end."""
-        if not allowance.network:
+    def _sum_up(self, owner_id: str, believed: float) -> None:
+        """Ask the store what this owner has, where that was known longer ago than so many seconds."""
+        moment, _ = self._known(owner_id)
+        now = self._clock()
+        if now - moment < believed:
             return
-        if self._by_address.by(allowance.address) + size > most * allowance.guests:
+        total = self._store.stored_bytes(owner_id)
+        with self._lock:
+            if self._known(owner_id)[0] != moment:
+                return  # another thread did the same, and what it let in since must stay counted
+            self._sums[owner_id] = now, total
+            self._sums.move_to_end(owner_id)
+            while len(self._sums) > MOST_SUMS:
+                self._sums.popitem(last=False)
+
+    def _known(self, owner_id: str) -> tuple[float, int]:
+        return self._sums.get(owner_id, NEVER)
+
+    def _add(self, owner_id: str, allowance: Allowance, size: int) -> None:
+        """Count so many bytes, a guest's for his address, too: with new cookies it would never end."""
+        if owner_id in self._sums:
+            moment, total = self._sums[owner_id]
+            self._sums[owner_id] = moment, total + size
+        if allowance.network:
+            self._by_address.add(allowance.address, size)
+
+    def _check_address(self, allowance: Allowance, most: int, size: int, param: str | None) -> None:
+        if allowance.network and self._by_address.by(allowance.address) + size > most * allowance.guests:
             wait = until_midnight(utc_now())
             sentence = f"Guests from your network have stored very much today. {try_again(wait)}"
             raise PlaygroundError("quota_exceeded", sentence, status=429, param=param, retry_after=wait)
-        self._by_address.add(allowance.address, size)
 
 
 def _too_much(most: int, param: str) -> PlaygroundError:
@@ -120,3 +163,11 @@ def _too_much(most: int, param: str) -> PlaygroundError:
         "Delete conversations or links, and try again two minutes later."
     )
     return PlaygroundError("stored_too_much", sentence, status=409, param=param)
+
+
+def _full(most: int) -> PlaygroundError:
+    sentence = (
+        f"Your conversations and links take the {most // MEGABYTE:,} MB that you may have stored here. "
+        "Delete some, and try again two minutes later. Temporary chats go on."
+    )
+    return PlaygroundError("stored_too_much", sentence, status=409)

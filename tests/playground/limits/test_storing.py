@@ -6,15 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from inference.types import Usage
 from playground.errors import PlaygroundError
 from playground.limits.allowance import Allowance
-from playground.limits.storing import MOST_SUMS, SUM_SECONDS, Storing
+from playground.limits.storing import MOST_SUMS, SUM_SECONDS, TURN_SUM_SECONDS, Storing
 from playground.limits.uploads import MOST_OF_ADDRESS, MOST_OF_ALL, MOST_OF_ONE, Uploads
+from storage.clock import steady_now
+from storage.stored import ROW_BYTES
 from tests.attacks.world import WITH_SIGN_IN, signed_in
 from tests.playground.openai.chats import until
 from tests.playground.world import World, ask, running, settings_for, settled
@@ -111,6 +115,58 @@ async def test_one_person_stores_so_much_and_no_more(tmp_path: Path) -> None:
         await settled(owner, turn["generation"]["id"])
         assert (await owner.get(f"/api/conversations/{name}/export")).status_code == 200
         assert (await owner.delete(f"/api/conversations/{name}")).status_code in {200, 204}
+
+
+async def test_turns_begin_below_the_bound_only_and_temporary_chats_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True, stored_megabytes=1) as world, world.browser() as owner:
+        assert (await imported(owner, 980_000))[0] == 200
+        first = await ask(owner, text="x" * 30_000)
+        await settled(owner, first["generation"]["id"])
+        name = first["conversation"]["id"]
+        again = {"conversation_id": name, "regenerate": first["user_message"]["id"]}
+        for body in ({"text": "Hello"}, {"text": "Hello", "conversation_id": name}, again):
+            refused = await owner.post("/api/turns", json=body)
+            assert told(refused) == (409, "stored_too_much", "")
+        assert "take the 1 MB that you may have" in refused.json()["error"]["message"]
+        turn = await ask(owner, temporary=True)
+        await settled(owner, turn["generation"]["id"])
+        await ask(owner, conversation_id=turn["conversation"]["id"])
+        await owner.delete(f"/api/conversations/{name}")
+        await asyncio.to_thread(world.store.purge_deleted, steady_now())
+        storing: Storing = world.app.state.storing
+        then = storing._clock()
+        storing._clock = lambda: then + SUM_SECONDS
+        await ask(owner)
+
+
+def test_turns_are_counted_as_they_begin_and_summed_up_near_the_bound(tmp_path: Path) -> None:
+    now, kept, here = 1000.0, Kept(10), Allowance(network="here", guests=2)
+    turn: Any = SimpleNamespace(
+        user_message=SimpleNamespace(content="Ä" * 50),
+        tool_messages=(),
+        generation=SimpleNamespace(usage=Usage(prompt=25)),
+    )
+    size = 2 * ROW_BYTES + 100 + 100
+    store: Any = kept
+    storing = Storing(settings_for(tmp_path), store, lambda: now)
+    for _ in range(3):
+        storing.check_turn("ada", here, 10 + 3 * size)
+        storing.count_turn("ada", here, turn)
+        now += SUM_SECONDS
+    assert kept.asked == 1, "far from the bound, none but the first turn reads all texts"
+    storing.check_turn("ada", here, 10 + 3 * size)
+    assert kept.asked == 2, "it had been deleted"
+    kept.size = 10 + 3 * size
+    now += TURN_SUM_SECONDS
+    with pytest.raises(PlaygroundError) as refused:
+        storing.check_turn("ada", here, 10 + 3 * size)
+    assert (refused.value.status, kept.asked) == (409, 3)
+    kept.size = 0
+    with pytest.raises(PlaygroundError) as refused:
+        storing.check_turn("bob", here, 3 * size // 2)
+    assert (refused.value.status, refused.value.code) == (429, "quota_exceeded")
+    storing.check_turn("bob", Allowance(network="there", guests=2), 1)
+    storing.check_turn("bob", here, 0)
 
 
 async def test_guests_may_store_less_where_others_sign_in(tmp_path: Path) -> None:
