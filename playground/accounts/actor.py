@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from playground.accounts.identity import Visit
 from playground.accounts.service import Accounts, Actor
 from playground.errors import PlaygroundError, not_found
+from playground.limits.addresses import asking_address
 from playground.limits.rates import Rates
 from storage.account_records import AccountRole, KeyScope
 
@@ -37,7 +38,7 @@ def _visitor(request: Request, accounts: AccountsDep, visit: VisitDep) -> Actor 
         PlaygroundError: (429) somebody asks too often, or too many new visitors come from one address.
     """
     rates = cast(Rates, request.app.state.rates)
-    actor = accounts.find(visit, lambda: rates.visitor_from(request.state.address))
+    actor = accounts.find(visit, lambda: rates.visitor_from(asking_address.get()))
     if actor is not None:
         rates.request_of(actor.user_id)
     return actor
@@ -98,7 +99,7 @@ def _first_visit(request: Request, accounts: AccountsDep, visit: VisitDep) -> Fi
 
     def admit() -> None:
         try:
-            rates.visitor_from(request.state.address)
+            rates.visitor_from(asking_address.get())
         except PlaygroundError as refusal:
             refusals.append(refusal)
             raise

@@ -11,6 +11,7 @@ from inference.engine import Engine
 from inference.harmony import HarmonyCodec
 from playground.accounts.actor import CurrentActor
 from playground.completions.service import CompletionService
+from playground.limits.addresses import asking_address
 from playground.limits.allowance import Allowance, allowance_at, smaller
 from playground.limits.rates import Rates
 from playground.limits.storing import Storing
@@ -100,7 +101,7 @@ def _room(request: Request, actor: CurrentActor) -> Room:
     most = settings.stored_bytes
     if not account and settings.sign_in_available:
         most = smaller(settings.guest_stored_bytes, most)
-    allowance = allowance_at(settings, request.state.address, account=account)
+    allowance = allowance_at(settings, asking_address.get(), account=account)
     return Room(cast(Storing, request.app.state.storing), actor.user_id, allowance, most)
 
 

@@ -12,7 +12,7 @@ IPV6_PREFIX = 64
 """Bits that belong to one customer: inside of a /64 anybody may take any number of addresses."""
 
 asking_address: ContextVar[str] = ContextVar("asking_address", default="unknown")
-"""Of the request that is being answered, for what is counted by address far from the request itself."""
+"""Of the request that is being answered."""
 
 
 def network_of(host: str) -> str:

@@ -33,7 +33,7 @@ class AddressLimits:
 
     Whoever asks on in spite of many refusals, these or those of the application, gets each further one a
     second late: a flood then costs the others nothing, for it goes on only as fast as it is answered. The
-    address stands in ``scope["state"]["address"]`` for those limits that need to know more.
+    address is the ``asking_address`` of whatever the request leads to.
     """
 
     def __init__(self, app: ASGIApp, rates: Rates, hops: int) -> None:
@@ -46,7 +46,6 @@ class AddressLimits:
         if scope["type"] == "http":
             address = address_of(scope, hops=self.hops)
             self._look_for_proxy(scope)
-            scope.setdefault("state", {})["address"] = address
             asking_address.set(address)
             send = self._holding(send, address)
             try:

@@ -18,6 +18,7 @@ from playground.accounts.actor import AccountsDep, VisitDep
 from playground.accounts.identity import Visit, token_hash
 from playground.accounts.service import Accounts, Actor
 from playground.errors import PlaygroundError
+from playground.limits.addresses import asking_address
 from playground.limits.allowance import Allowance, allowance_at
 from playground.limits.rates import Rates
 from storage.account_records import KeyScope
@@ -47,7 +48,7 @@ def _caller(request: Request, accounts: AccountsDep, visit: VisitDep) -> Caller:
         PlaygroundError: 401 for a key that is none and where everybody must sign in, 403 for a key that may
             not ask the model, 429 for somebody who asks too often.
     """
-    settings, address = accounts.settings, request.state.address
+    settings, address = accounts.settings, asking_address.get()
     rates = cast(Rates, request.app.state.rates)
     actor = _known(accounts, visit)
     if actor is None:
