@@ -3,6 +3,10 @@
 Each table of the index is read from the newest text backwards, ``WINDOW`` hits at a time, and each window is
 ranked by itself: by BM25 with a little for what is newer, titles first where that is equal. So a word that is
 everywhere costs no more than a rare one, and a next page goes on where the last one ended.
+
+FTS5's own bm25() counts all texts that have a word, those of all owners. Nothing here does: BM25's weights of
+the words fall away, for whatever is found has all of them (Robertson and Zaragoza, "The Probabilistic
+Relevance Framework: BM25 and Beyond", 2009, section 3.2: its term for frequency and length stays).
 """
 
 from __future__ import annotations
@@ -22,9 +26,17 @@ from storage.mapping import CHECKED_COLUMNS, conversation_record, message_of
 from storage.records import SearchHit, SearchKind
 from storage.schema import ConversationRow, MessageRow, UserRow
 from storage.search_schema import MESSAGES, OWNER_SHIFT, THOUGHTS, TITLES
-from storage.search_words import match_expression
+from storage.search_words import match_expression, plain_words
 
-WINDOW = 500
+WINDOW = 300
+K1, B = 1.2, 0.75
+"""BM25's constants: how soon a word that comes again counts less, and how much longer texts count less."""
+LONG_WORDS = bytes((0x87, 0x68))
+"""1,000 as FTS5 writes it. How often a longer text has the words is not counted: it would be read whole."""
+LONG_TIMES = 3
+"""How often it is taken to have them instead."""
+SHORT_LETTERS = 3
+"""Words up to here are parts of many others, so they are counted at the beginnings of words only."""
 NEWEST = 1.2
 """How much more the newest hit of a window weighs than its oldest, at the same BM25."""
 TITLE = 1.5
@@ -47,22 +59,26 @@ _MARK = re.compile(f"([{HIT_BEGINS}{HIT_ENDS}])")
 _KEYS = (1 << OWNER_SHIFT) - 1
 _CURSOR = re.compile(r"([0-9]{1,4})\.([0-9]{1,13})\.([0-9]{1,13})\.([0-9]{1,13})")
 _FIND = """
-SELECT found.key, found.score, conversations.deleted_at IS NULL
+SELECT
+    found.key,
+    conversations.deleted_at IS NULL,
+    lengths.sz,
+    CASE WHEN length(lengths.sz) = 1 OR length(lengths.sz) = 2 AND lengths.sz <= :long THEN copies.c0 END
 FROM (
-    SELECT rowid AS key, bm25(THE_TABLE) AS score FROM THE_TABLE
+    SELECT rowid AS key FROM THE_TABLE
     WHERE THE_TABLE MATCH :words AND rowid >= :first AND rowid < :end
         AND (:kind IS NULL OR (rowid & 1) = :kind)
     ORDER BY rowid DESC LIMIT :window
 ) AS found
+CROSS JOIN THE_TABLE_docsize AS lengths ON lengths.id = found.key
+CROSS JOIN THE_TABLE_content AS copies ON copies.id = found.key
 """
 _OF_TITLE = """
-JOIN conversations ON conversations.number = (found.key & :keys) >> 1
-ORDER BY found.key DESC
+CROSS JOIN conversations ON conversations.number = (found.key & :keys) >> 1
 """
 _OF_MESSAGE = """
-JOIN messages ON messages.sequence = (found.key & :keys) >> 1
-JOIN conversations ON conversations.id = messages.conversation_id
-ORDER BY found.key DESC
+CROSS JOIN messages ON messages.sequence = (found.key & :keys) >> 1
+CROSS JOIN conversations ON conversations.id = messages.conversation_id
 """
 _SNIPPET = """
 SELECT rowid, snippet(THE_TABLE, 0, :begins, :ends, '…', :words_shown) FROM THE_TABLE
@@ -113,10 +129,11 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Looking:
-    """One search of one owner, whose keys begin at ``first``."""
+    """One search of one owner, whose keys begin at ``first``. ``counted``: what weighs by its number."""
 
     session: Session
     words: str
+    counted: tuple[str, ...]
     kinds: frozenset[SearchKind]
     first: int
 
@@ -151,18 +168,32 @@ class _Looking:
             "kind": wanted[0] if len(wanted) < len(TABLES[table]) else None,
             "window": WINDOW,
             "keys": _KEYS,
+            "long": LONG_WORDS,
         }
-        rows = self.session.execute(_FINDS[table], values).all()
+        rows = sorted(map(tuple, self.session.execute(_FINDS[table], values)), reverse=True)
         if not rows:
             return [], 0, 0
         weight = TITLE if table == TITLES else 1.0
+        sizes = [_number(size) for _, _, size, _ in rows]
+        usual = sum(sizes) / len(sizes)
         hits = [
-            _Found(table, key, -score * weight * (NEWEST - (NEWEST - 1) * place / WINDOW))
-            for place, (key, score, visible) in enumerate(rows)
+            _Found(table, key, self._bm25(content, size / usual) * weight * _newness(place))
+            for place, ((key, visible, _, content), size) in enumerate(zip(rows, sizes, strict=True))
             if visible
         ]
         begin = rows[-1][0] - self.first if len(rows) == WINDOW else 0
         return hits, begin, rows[0][0] - self.first + 1
+
+    def _bm25(self, content: str | None, length: float) -> float:
+        """BM25 of a text that has all words; ``length`` is its own as a multiple of the usual one.
+
+        The words are counted as they are typed, in whatever case: near enough for an order.
+        """
+        times = LONG_TIMES
+        if content is not None:
+            folded = content.casefold()
+            times = max(sum(map(folded.count, self.counted)), 1)
+        return times * (K1 + 1) / (times + K1 * (1 - B + B * length))
 
     def hits(self, page: Sequence[_Found]) -> list[SearchHit]:
         """What is told about each of these, in their order."""
@@ -252,9 +283,23 @@ class SearchQueries(Queries):
             number = session.scalar(select(UserRow.number).where(UserRow.id == owner_id))
             if number is None:
                 return [], None
-            looking = _Looking(session, words, kinds, number << OWNER_SHIFT)
+            counted = tuple(word if len(word) > SHORT_LETTERS else f" {word}" for word in plain_words(query))
+            looking = _Looking(session, words, counted, kinds, number << OWNER_SHIFT)
             page, following = looking.page(place, limit)
             return looking.hits(page), None if following is None else str(following)
+
+
+def _newness(place: int) -> float:
+    """What a hit weighs at this place in its window."""
+    return NEWEST - (NEWEST - 1) * place / WINDOW
+
+
+def _number(varint: bytes) -> int:
+    """How many words a text has, as FTS5 keeps it; see "Variable-length integers" in SQLite's file format."""
+    value = 0
+    for byte in varint:
+        value = value << 7 | byte & 0x7F
+    return max(value, 1)
 
 
 def _check_copy(content: str, snippet: tuple[tuple[str, bool], ...]) -> None:

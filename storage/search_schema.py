@@ -5,6 +5,9 @@ hold copies of the text. A key is ``(owner's number << 39) + (row's number << 1)
 rows are one range, newest last; the bit tells a question (0) from an answer (1) and reasoning (0) from tools
 (1).
 
+The beginnings of words have indexes of their own: without one, FTS5 gathers in memory what all owners have.
+Those of seven letters and more are rare enough.
+
 A question and a title are indexed at once, a reply when its generation closes: its text changes several
 times a second until then. Deleting a key that was never indexed does nothing.
 """
@@ -21,7 +24,7 @@ SEARCH_TABLES = {TITLES, MESSAGES, THOUGHTS}
 
 _TABLE = """
 CREATE VIRTUAL TABLE {name} USING fts5(
-    text, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
+    text, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3 4 5 6'
 )
 """
 _STATEMENTS = (

@@ -15,16 +15,26 @@ def match_expression(query: str) -> str | None:
 
     Only the first 16 words of the first 400 characters count.
     """
-    # NUL ends a text for SQLite; half of a character pair cannot be encoded.
-    plain = "".join(
-        " " if unicodedata.category(each) in ("Cc", "Cs") else each for each in query[:MOST_CHARACTERS]
-    )
-    pieces = [match for match in _PIECE.finditer(plain) if _has_word(match[0])][:MOST_WORDS]
+    plain, pieces = _pieces(query)
     if not pieces:
         return None
     # Without AND between them, FTS5 leaves out a phrase in which it finds no word.
     expression = " ".join('"' + (match[1] or match[2]) + '"' for match in pieces)
     return expression + "*" if _goes_on(pieces[-1], plain) else expression
+
+
+def plain_words(query: str) -> tuple[str, ...]:
+    """The same words and phrases as they stand in a casefolded text, or near enough."""
+    return tuple((match[1] or match[2]).casefold() for match in _pieces(query)[1])
+
+
+def _pieces(query: str) -> tuple[str, list[re.Match[str]]]:
+    """What is read of a query, and the words and phrases in it."""
+    # NUL ends a text for SQLite; half of a character pair cannot be encoded.
+    plain = "".join(
+        " " if unicodedata.category(each) in ("Cc", "Cs") else each for each in query[:MOST_CHARACTERS]
+    )
+    return plain, [match for match in _PIECE.finditer(plain) if _has_word(match[0])][:MOST_WORDS]
 
 
 def _has_word(piece: str) -> bool:

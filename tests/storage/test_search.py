@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import ctypes.util
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +19,9 @@ from storage.store import Store
 from tests.storage.helpers import begin, draft, finish
 
 ALL = frozenset(SearchKind)
+SQLITE = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+SQLITE.sqlite3_memory_used.restype = ctypes.c_int64
+SQLITE.sqlite3_memory_highwater.restype = ctypes.c_int64
 
 
 def reply(*messages: Message) -> list[MessageDraft]:
@@ -172,6 +177,52 @@ def test_the_best_comes_first(store: Store, owner: str) -> None:
     titled = ask(store, owner, "untold", title="walrus walrus")
     ids = [hit.conversation.id for hit in find(store, owner, "walrus")]
     assert ids == [each.conversation.id for each in (titled, newer, about, passing)]
+
+
+def test_what_others_write_changes_no_order(store: Store, owner: str, stranger: str) -> None:
+    later = [ask(store, owner, text) for text in ("walrus seal seal", "walrus walrus seal")]
+    ids = [each.conversation.id for each in reversed(later)]
+    assert [hit.conversation.id for hit in find(store, owner, "walrus seal")] == ids
+    for number in range(50):
+        ask(store, stranger, f"walrus {number}")
+    assert [hit.conversation.id for hit in find(store, owner, "walrus seal")] == ids
+
+
+def test_long_texts_are_found_without_being_read(store: Store, owner: str) -> None:
+    long = ask(store, owner, "walrus " * 2000)
+    middle = ask(store, owner, "walrus " + "and other words " * 20)
+    ids = [hit.conversation.id for hit in find(store, owner, "walrus")]
+    assert ids == [middle.conversation.id, long.conversation.id]
+
+
+def test_a_search_takes_no_more_memory_for_what_others_wrote(store: Store, owner: str, stranger: str) -> None:
+    def peak(search: Callable[[], object]) -> int:
+        search()  # what stays is there from here on
+        SQLITE.sqlite3_memory_highwater(1)
+        before: int = SQLITE.sqlite3_memory_used()
+        search()
+        after: int = SQLITE.sqlite3_memory_highwater(0)
+        return after - before
+
+    ask(store, owner, "a walrus")
+    alone = peak(lambda: find(store, owner, "walr"))
+    turn = begin(store, stranger, "walrus")
+    drafts = [draft(index, "walrus " * 100, Channel.FINAL) for index in range(1000)]
+    finish(store, stranger, turn.generation.id, messages=drafts)
+    assert len(find(store, owner, "walr")) == 1
+    assert peak(lambda: find(store, owner, "walr")) < alone + 40_000
+
+    def gathering() -> None:
+        """The same without an index of beginnings."""
+        find(store, owner, "walruswal")
+
+    finish(
+        store,
+        stranger,
+        begin(store, stranger, "more").generation.id,
+        messages=[draft(index, "walruswalrus " * 100, Channel.FINAL) for index in range(1000)],
+    )
+    assert peak(gathering) > alone + 80_000, "or this test could not fail"
 
 
 def test_pages_tell_everything_once_though_more_is_written(store: Store, owner: str) -> None:
