@@ -47,7 +47,7 @@ def prepare(path: Path) -> None:
             connect(
                 str(path),
                 "BEGIN IMMEDIATE",
-                ("journal_mode=WAL", "foreign_keys=OFF", "trusted_schema=OFF"),
+                ("journal_mode=WAL", "foreign_keys=OFF", "trusted_schema=OFF", "secure_delete=ON"),
                 poolclass=NullPool,
             )
         )

@@ -7,6 +7,7 @@ import unicodedata
 
 MOST_CHARACTERS = 400
 MOST_WORDS = 16
+_GAP = re.compile(r"[\W_]+")
 _PIECE = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
@@ -43,6 +44,13 @@ def _has_word(piece: str) -> bool:
 
 
 def _goes_on(last: re.Match[str], plain: str) -> bool:
-    """True for a word that may be half typed. One plain letter would stand for a tenth of all words."""
-    word = last[2]
-    return word is not None and last.end() == len(plain.rstrip()) and not (len(word) == 1 and word.isascii())
+    """True for a word that may be half typed. One plain letter would stand for a tenth of all words.
+
+    What counts is the last word as FTS5 sees it: ``x-a`` ends with one letter, and é is an e.
+    """
+    if last[2] is None or last.end() != len(plain.rstrip()):
+        return False
+    letters = unicodedata.normalize("NFKD", last[2])
+    words = _GAP.split("".join(each for each in letters if not unicodedata.combining(each)))
+    word = next((each for each in reversed(words) if each), "")
+    return len(word) > 1 or unicodedata.category(word or "a") == "Lo"

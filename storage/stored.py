@@ -40,9 +40,9 @@ def draft_bytes(drafts: Iterable[ConversationDraft]) -> int:
     return sum(_size(draft) for draft in drafts)
 
 
-def turn_bytes(turn: TurnRecord) -> int:
-    """What a turn that began now has added; its reply comes later."""
-    messages = (turn.user_message, *turn.tool_messages)
+def turn_bytes(turn: TurnRecord, *, asked: bool) -> int:
+    """What a turn that began now has added; its reply comes later. ``asked``: its question is new."""
+    messages = (*((turn.user_message,) if asked else ()), *turn.tool_messages)
     texts = sum(len(each.content.encode(errors="surrogatepass")) + ROW_BYTES for each in messages)
     return texts + ROW_BYTES + BYTES_PER_ID * turn.generation.usage.prompt
 

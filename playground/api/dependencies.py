@@ -87,9 +87,9 @@ class Room:
         """Refuse a turn where nothing more may be stored. Blocks. Raises PlaygroundError."""
         self.storing.check_turn(self.owner_id, self.allowance, self.most)
 
-    def count_turn(self, turn: TurnRecord) -> None:
-        """Count a turn that has begun."""
-        self.storing.count_turn(self.owner_id, self.allowance, turn)
+    def count_turn(self, turn: TurnRecord, *, asked: bool) -> None:
+        """Count a turn that has begun; ``asked``: with a question of its own."""
+        self.storing.count_turn(self.owner_id, self.allowance, turn, asked=asked)
 
     def check_newcomer(self) -> None:
         """Refuse a first conversation on a disk that is nearly full. Blocks. Raises PlaygroundError."""

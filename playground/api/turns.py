@@ -34,7 +34,7 @@ async def start_turn(
         await run_in_threadpool(room.check_turn)
     turn = await turns.start(owner, request, replace(room.allowance, key=actor.key_id))
     if kept and not turn.existing:
-        room.count_turn(turn)
+        room.count_turn(turn, asked=request.text is not None)
     return {
         "conversation": views.conversation(turn.conversation),
         "user_message": views.message(turn.user_message),

@@ -24,7 +24,11 @@ SUM_SECONDS = 60.0
 TURN_SUM_SECONDS = 3600.0
 """How long for a turn: each is counted as it begins, only its reply is not, and a sum reads all texts."""
 LOOK_SECONDS = 5.0
+NEAR = 0.8
+NEAR_SUM_SECONDS = 300.0
+"""How long for the turns of somebody who has this part of what he may have."""
 MOST_SUMS = 10_000
+SUMMED_AT_ONCE = 64
 NEVER = (float("-inf"), 0)
 
 
@@ -55,6 +59,7 @@ class Storing:
         self._clock = clock
         self._free = free
         self._lock = threading.Lock()
+        self._summing = [threading.Lock() for _ in range(SUMMED_AT_ONCE)]
         self._sums: OrderedDict[str, tuple[float, int]] = OrderedDict()  # time and bytes, by owner
         self._looked = float("-inf")
         self._low = False
@@ -87,6 +92,8 @@ class Storing:
         if not most:
             return
         self._sum_up(owner_id, TURN_SUM_SECONDS)
+        if self._known(owner_id)[1] >= most * NEAR:
+            self._sum_up(owner_id, NEAR_SUM_SECONDS)
         if self._known(owner_id)[1] >= most:
             self._sum_up(owner_id, SUM_SECONDS)
         with self._lock:
@@ -94,10 +101,10 @@ class Storing:
                 raise _full(most)
             self._check_address(allowance, most, 1, None)
 
-    def count_turn(self, owner_id: str, allowance: Allowance, turn: TurnRecord) -> None:
-        """Count a turn that was let in."""
+    def count_turn(self, owner_id: str, allowance: Allowance, turn: TurnRecord, *, asked: bool) -> None:
+        """Count a turn that was let in; ``asked``: with a question of its own."""
         with self._lock:
-            self._add(owner_id, allowance, turn_bytes(turn))
+            self._add(owner_id, allowance, turn_bytes(turn, asked=asked))
 
     def check_disk(self) -> None:
         """Refuse (507) while less is free on the disk than the reserve."""
@@ -125,19 +132,28 @@ class Storing:
         return self._low
 
     def _sum_up(self, owner_id: str, believed: float) -> None:
-        """Ask the store what this owner has, where that was known longer ago than so many seconds."""
+        """Ask the store what this owner has, where that was known longer ago than so many seconds.
+
+        One thread does; until it has, the others believe the old sum, if there is one.
+        """
         moment, _ = self._known(owner_id)
-        now = self._clock()
-        if now - moment < believed:
+        if self._clock() - moment < believed:
             return
-        total = self._store.stored_bytes(owner_id)
-        with self._lock:
-            if self._known(owner_id)[0] != moment:
-                return  # another thread did the same, and what it let in since must stay counted
-            self._sums[owner_id] = now, total
-            self._sums.move_to_end(owner_id)
-            while len(self._sums) > MOST_SUMS:
-                self._sums.popitem(last=False)
+        summing = self._summing[hash(owner_id) % SUMMED_AT_ONCE]
+        if not summing.acquire(blocking=moment == NEVER[0]):
+            return
+        try:
+            now, (moment, before) = self._clock(), self._known(owner_id)
+            if now - moment < believed:
+                return
+            total = self._store.stored_bytes(owner_id)
+            with self._lock:  # what was let in meanwhile stays counted
+                self._sums[owner_id] = now, total + self._known(owner_id)[1] - before
+                self._sums.move_to_end(owner_id)
+                while len(self._sums) > MOST_SUMS:
+                    self._sums.popitem(last=False)
+        finally:
+            summing.release()
 
     def _known(self, owner_id: str) -> tuple[float, int]:
         return self._sums.get(owner_id, NEVER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -15,13 +16,11 @@ from inference.types import Channel, Message, Role
 from storage.errors import InvalidValue
 from storage.records import MessageDraft, SearchHit, SearchKind, TurnRecord, new_id
 from storage.search import WINDOW, pieces
+from storage.search_words import match_expression
 from storage.store import Store
 from tests.storage.helpers import begin, draft, finish
 
 ALL = frozenset(SearchKind)
-SQLITE = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
-SQLITE.sqlite3_memory_used.restype = ctypes.c_int64
-SQLITE.sqlite3_memory_highwater.restype = ctypes.c_int64
 
 
 def reply(*messages: Message) -> list[MessageDraft]:
@@ -195,13 +194,49 @@ def test_long_texts_are_found_without_being_read(store: Store, owner: str) -> No
     assert ids == [middle.conversation.id, long.conversation.id]
 
 
-def test_a_search_takes_no_more_memory_for_what_others_wrote(store: Store, owner: str, stranger: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "goes_on"),
+    [("ab", True), ("a", False), ("x-a", False), ("x-ab", True), ("(a", False), ("é", False), ("猫", True),
+     ("7", False), ("éa.", True), ("a_b", False)],
+)  # fmt: skip
+def test_no_single_letter_stands_for_all_words_that_begin_with_it(query: str, goes_on: bool) -> None:
+    assert str(match_expression(query)).endswith("*") is goes_on
+
+
+@pytest.fixture
+def sqlite() -> ctypes.CDLL:
+    """The library that Python's own module uses, where it is a shared one."""
+    name = ctypes.util.find_library("sqlite3")
+    if name is None:
+        pytest.skip("SQLite is no shared library here")
+    library = ctypes.CDLL(name)
+    library.sqlite3_memory_used.restype = ctypes.c_int64
+    library.sqlite3_memory_highwater.restype = ctypes.c_int64
+    return library
+
+
+def test_few_long_words_are_no_short_text(store: Store, owner: str) -> None:
+    turn = begin(store, owner, "hello")
+    drafts = [draft(index, "walrus 😀" + "." * 100_000, Channel.FINAL) for index in range(30)]
+    finish(store, owner, turn.generation.id, messages=drafts)
+    find(store, owner, "walrus")
+    tracemalloc.start()
+    page, cursor = store.search(owner, "walrus", ALL, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(page), cursor is not None) == (1, True)
+    assert peak < 3_000_000, "thirty such texts are 12 MB"
+
+
+def test_a_search_takes_no_more_memory_for_what_others_wrote(
+    store: Store, owner: str, stranger: str, sqlite: ctypes.CDLL
+) -> None:
     def peak(search: Callable[[], object]) -> int:
         search()  # what stays is there from here on
-        SQLITE.sqlite3_memory_highwater(1)
-        before: int = SQLITE.sqlite3_memory_used()
+        sqlite.sqlite3_memory_highwater(1)
+        before: int = sqlite.sqlite3_memory_used()
         search()
-        after: int = SQLITE.sqlite3_memory_highwater(0)
+        after: int = sqlite.sqlite3_memory_highwater(0)
         return after - before
 
     ask(store, owner, "a walrus")

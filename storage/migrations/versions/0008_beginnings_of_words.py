@@ -22,6 +22,13 @@ CREATE VIRTUAL TABLE {name} USING fts5(
     text, tokenize = "unicode61 remove_diacritics 2", prefix = '2 3 4 5 6'
 )
 """
+# In the order of the keys, or FTS5 writes a piece of its index for each of them.
+FILL = """
+INSERT INTO {name} (rowid, text)
+SELECT keys.search_key, messages.content
+FROM (SELECT search_key, sequence FROM searchable WHERE {which} ORDER BY search_key) AS keys
+CROSS JOIN messages ON messages.sequence = keys.sequence
+"""
 NAMES = ("search_titles", "search_messages", "search_thoughts")
 STATEMENTS = (
     *(f"DROP TABLE {name}" for name in NAMES),
@@ -31,6 +38,6 @@ INSERT INTO search_titles (rowid, text)
 SELECT (users.number << 39) + (conversations.number << 1), title
 FROM conversations JOIN users ON users.id = conversations.owner_id
 """,
-    "INSERT INTO search_messages (rowid, text) SELECT search_key, text FROM searchable WHERE NOT thought",
-    "INSERT INTO search_thoughts (rowid, text) SELECT search_key, text FROM searchable WHERE thought",
+    FILL.format(name="search_messages", which="NOT thought"),
+    FILL.format(name="search_thoughts", which="thought"),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +17,16 @@ import pytest
 from inference.types import Usage
 from playground.errors import PlaygroundError
 from playground.limits.allowance import Allowance
-from playground.limits.storing import MOST_SUMS, SUM_SECONDS, TURN_SUM_SECONDS, Storing
+from playground.limits.storing import (
+    MOST_SUMS,
+    NEAR_SUM_SECONDS,
+    SUM_SECONDS,
+    TURN_SUM_SECONDS,
+    Storing,
+)
 from playground.limits.uploads import MOST_OF_ADDRESS, MOST_OF_ALL, MOST_OF_ONE, Uploads
 from storage.clock import steady_now
-from storage.stored import ROW_BYTES
+from storage.stored import ROW_BYTES, turn_bytes
 from tests.attacks.world import WITH_SIGN_IN, signed_in
 from tests.playground.openai.chats import until
 from tests.playground.world import World, ask, running, settings_for, settled
@@ -147,11 +155,12 @@ def test_turns_are_counted_as_they_begin_and_summed_up_near_the_bound(tmp_path: 
         generation=SimpleNamespace(usage=Usage(prompt=25)),
     )
     size = 2 * ROW_BYTES + 100 + 100
+    assert (turn_bytes(turn, asked=True), turn_bytes(turn, asked=False)) == (size, ROW_BYTES + 100)
     store: Any = kept
     storing = Storing(settings_for(tmp_path), store, lambda: now)
     for _ in range(3):
         storing.check_turn("ada", here, 10 + 3 * size)
-        storing.count_turn("ada", here, turn)
+        storing.count_turn("ada", here, turn, asked=True)
         now += SUM_SECONDS
     assert kept.asked == 1, "far from the bound, none but the first turn reads all texts"
     storing.check_turn("ada", here, 10 + 3 * size)
@@ -167,6 +176,57 @@ def test_turns_are_counted_as_they_begin_and_summed_up_near_the_bound(tmp_path: 
     assert (refused.value.status, refused.value.code) == (429, "quota_exceeded")
     storing.check_turn("bob", Allowance(network="there", guests=2), 1)
     storing.check_turn("bob", here, 0)
+
+
+def test_many_at_once_are_summed_up_by_one(tmp_path: Path) -> None:
+    now, going, go = 1000.0, threading.Event(), threading.Event()
+
+    class Slow(Kept):
+        def stored_bytes(self, owner_id: str) -> int:
+            going.set()
+            go.wait()
+            return super().stored_bytes(owner_id)
+
+    kept = Slow(0)
+    store: Any = kept
+    storing = Storing(settings_for(tmp_path), store, lambda: now)
+    go.set()
+    storing.take("ada", Allowance(), 100, 60, "file")
+    assert kept.asked == 1
+    now += SUM_SECONDS
+    go.clear()
+    going.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(storing.take, "ada", Allowance(), 100, 10, "file")
+        going.wait()
+        storing.take("ada", Allowance(), 100, 20, "file")  # by the old sum
+        with pytest.raises(PlaygroundError):
+            storing.take("ada", Allowance(), 100, 30, "file")
+        go.set()
+        first.result()
+    assert kept.asked == 2
+    with pytest.raises(PlaygroundError):
+        storing.take("ada", Allowance(), 100, 71, "file")
+    storing.take("ada", Allowance(), 100, 70, "file")
+
+
+def test_near_the_bound_replies_are_looked_at_more_often(tmp_path: Path) -> None:
+    now, kept = 1000.0, Kept(79)
+    store: Any = kept
+    storing = Storing(settings_for(tmp_path), store, lambda: now)
+    storing.check_turn("ada", Allowance(), 100)
+    now += NEAR_SUM_SECONDS
+    storing.check_turn("ada", Allowance(), 100)
+    assert kept.asked == 1
+    kept.size = 80
+    now += TURN_SUM_SECONDS
+    storing.check_turn("ada", Allowance(), 100)
+    kept.size = 100
+    storing.check_turn("ada", Allowance(), 100)
+    now += NEAR_SUM_SECONDS
+    with pytest.raises(PlaygroundError):
+        storing.check_turn("ada", Allowance(), 100)
+    assert kept.asked == 3
 
 
 async def test_guests_may_store_less_where_others_sign_in(tmp_path: Path) -> None:
