@@ -218,8 +218,7 @@ def test_near_the_bound_replies_are_looked_at_more_often(tmp_path: Path) -> None
     now += NEAR_SUM_SECONDS
     storing.check_turn("ada", Allowance(), 100)
     assert kept.asked == 1
-    kept.size = 80
-    now += TURN_SUM_SECONDS
+    now, kept.size = now + TURN_SUM_SECONDS, 80
     storing.check_turn("ada", Allowance(), 100)
     kept.size = 100
     storing.check_turn("ada", Allowance(), 100)

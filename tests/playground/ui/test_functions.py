@@ -199,6 +199,7 @@ def test_the_operators_function_is_answered_by_the_server(
     page.reload()
     expect(page.get_by_test_id("answer")).to_contain_text("9 euros")
     assert kinds(page) == ROUND
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
 
     operator.may_answer.clear()
     ask(page, "And now?")
