@@ -11,10 +11,10 @@ lines through the second half.
 
 from __future__ import annotations
 
+import _sqlite3
 import argparse
 import asyncio
 import ctypes
-import ctypes.util
 import gc
 import random
 import statistics
@@ -164,12 +164,12 @@ class HeapInfo(ctypes.Structure):
 def in_use() -> tuple[float, ...]:
     """Python's small blocks; SQLite's memory, the C heap's blocks in use and its holes in MiB.
 
-    Needs glibc, and SQLite as a shared library: see sqlite3_memory_used in SQLite's C interface.
+    Needs glibc; see sqlite3_memory_used in SQLite's C interface.
     """
     library = ctypes.CDLL(None)
     library.mallinfo2.restype = HeapInfo
     heap = library.mallinfo2()
-    sqlite = ctypes.CDLL(ctypes.util.find_library("sqlite3"))
+    sqlite = ctypes.CDLL(_sqlite3.__file__)
     sqlite.sqlite3_memory_used.restype = ctypes.c_int64
     sizes = (sqlite.sqlite3_memory_used(), heap.uordblks, heap.fordblks)
     return (sys.getallocatedblocks(), *(size / 2**20 for size in sizes))

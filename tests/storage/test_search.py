@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _sqlite3
 import ctypes
-import ctypes.util
 import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -194,6 +194,11 @@ def test_long_texts_are_found_without_being_read(store: Store, owner: str) -> No
     assert ids == [middle.conversation.id, long.conversation.id]
 
 
+def test_a_text_with_a_nul_is_no_damage(store: Store, owner: str) -> None:
+    ask(store, owner, "before walrus", "a hidden\0 seal after")
+    assert len(find(store, owner, "hidden")) == len(find(store, owner, "seal")) == 1
+
+
 @pytest.mark.parametrize(
     ("query", "goes_on"),
     [("ab", True), ("a", False), ("x-a", False), ("x-ab", True), ("(a", False), ("é", False), ("猫", True),
@@ -205,11 +210,8 @@ def test_no_single_letter_stands_for_all_words_that_begin_with_it(query: str, go
 
 @pytest.fixture
 def sqlite() -> ctypes.CDLL:
-    """The library that Python's own module uses, where it is a shared one."""
-    name = ctypes.util.find_library("sqlite3")
-    if name is None:
-        pytest.skip("SQLite is no shared library here")
-    library = ctypes.CDLL(name)
+    """SQLite as Python's own module has it, shared or built in."""
+    library = ctypes.CDLL(_sqlite3.__file__)
     library.sqlite3_memory_used.restype = ctypes.c_int64
     library.sqlite3_memory_highwater.restype = ctypes.c_int64
     return library
