@@ -83,17 +83,17 @@ class Room:
         """Let so many bytes more be stored, those of ``param``. Blocks. Raises PlaygroundError."""
         self.storing.take(self.owner_id, self.allowance, self.most, size, param)
 
-    def check_turn(self) -> None:
-        """Refuse a turn where nothing more may be stored. Blocks. Raises PlaygroundError."""
+    def check_turn(self, *, newcomer: bool) -> None:
+        """Refuse a turn where nothing more may be stored, or where on a nearly full disk a guest begins his
+        first conversation: ``newcomer`` may be one. Blocks. Raises PlaygroundError.
+        """
+        if newcomer:
+            self.storing.check_newcomer(self.owner_id)
         self.storing.check_turn(self.owner_id, self.allowance, self.most)
 
     def count_turn(self, turn: TurnRecord, *, asked: bool) -> None:
         """Count a turn that has begun; ``asked``: with a question of its own."""
         self.storing.count_turn(self.owner_id, self.allowance, turn, asked=asked)
-
-    def check_newcomer(self) -> None:
-        """Refuse a first conversation on a disk that is nearly full. Blocks. Raises PlaygroundError."""
-        self.storing.check_newcomer(self.owner_id)
 
 
 def _room(request: Request, actor: CurrentActor) -> Room:

@@ -28,10 +28,9 @@ async def start_turn(
     # Schemas are written as the model will read them, to see whether that can be done.
     request = await run_in_threadpool(body.request)
     kept = not (request.temporary or is_temporary(request.conversation_id or ""))
-    if kept and actor.account is None and request.conversation_id is None:
-        await run_in_threadpool(room.check_newcomer)
     if kept:
-        await run_in_threadpool(room.check_turn)
+        newcomer = actor.account is None and request.conversation_id is None
+        await run_in_threadpool(room.check_turn, newcomer=newcomer)
     turn = await turns.start(owner, request, replace(room.allowance, key=actor.key_id))
     if kept and not turn.existing:
         room.count_turn(turn, asked=request.text is not None)
