@@ -94,7 +94,7 @@ def test_what_can_be_kept_becomes_a_grammar(schema: dict[str, Any] | None) -> No
         ({"description": "x" * 120_000}, "too long"),
         ({"anyOf": [{}] * MAX_SCHEMAS}, "too large"),
         (nested(MAX_DEPTH), "deeper than"),
-        (nested(5000), "is not a JSON object"),
+        (nested(5000), "The schema of the answer is"),  # no JSON or too long: later Pythons write it
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_the_reason(schema: dict[str, Any], reason: str) -> None:
