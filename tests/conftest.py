@@ -13,6 +13,8 @@ import pytest
 # Read at the first import of torch, here and in the processes that tests start. The suite runs in as many
 # processes as there are cores, and matrices as small as these are not faster with more.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A GPU is for `benchmarks`: here everything computes on the CPU, on each machine alike.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # A shell lets what it runs in the background ignore Ctrl-C; the programs that tests start would do so, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

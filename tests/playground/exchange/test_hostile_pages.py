@@ -15,6 +15,8 @@ from tests.browser import TIMEOUT_MS, Watch, chromium_running
 from tests.playground.exchange.payloads import PAYLOADS
 from tests.playground.ui.served import Served, serving
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

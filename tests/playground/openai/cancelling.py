@@ -43,7 +43,7 @@ ENDLESS: Json = {
 }
 """An answer of this shape fills the context: it ends early only if somebody ends it."""
 
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+CHAT, RESPONSES, HEALTH = "/v1/chat/completions", "/v1/responses", "/healthz"
 FORMS = (
     "chat",
     "chat n",
@@ -138,7 +138,7 @@ async def until_left(world: ModelWorld, wanted: Left = NOTHING) -> None:
         async with asyncio.timeout(TIMEOUT):
             while Left.now(world) != wanted:  # noqa: ASYNC110  # what is looked at tells nobody
                 await asyncio.sleep(0.01)
-    assert Left.now(world) == wanted
+    assert (left := Left.now(world)) == wanted, left
 
 
 def _sockets() -> Iterator[str]:
@@ -331,13 +331,15 @@ class GivenUp:
 
     async def _ask(self, now: asyncio.Event) -> None:
         body, path = self._attempt.body, self._attempt.path
-        if not self._sees:
-            asyncio.get_running_loop().call_later(self._attempt.wait, now.set)
-        async with self._world.client() as client, client.stream("POST", path, json=body) as answer:
-            assert answer.status_code == 200
-            await self._moment(answer.aiter_bytes())
-            now.set()
-            await asyncio.Event().wait()  # the connection stays until this task is cancelled
+        async with self._world.client() as client:
+            await client.get(HEALTH)  # anyio forgets a socket whose task is cancelled while it connects
+            if not self._sees:
+                asyncio.get_running_loop().call_later(self._attempt.wait, now.set)
+            async with client.stream("POST", path, json=body) as answer:
+                assert answer.status_code == 200
+                await self._moment(answer.aiter_bytes())
+                now.set()
+                await asyncio.Event().wait()  # the connection stays until this task is cancelled
 
     async def _by_request(self) -> None:
         """Another request ends the response: ``cancel`` or ``delete``. Its own stream ends by itself."""
