@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from contextlib import closing
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, NullPool
 
 from storage.database import connect
 from storage.errors import DatabaseCorrupt, DatabaseTooNew
 from storage.translate import plain_errors
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MAGIC = b"SQLite format 3\0"
@@ -126,6 +130,9 @@ def upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         config = configuration()
         config.attributes["connection"] = connection
+        version = MigrationContext.configure(connection).get_current_revision()
+        if version not in (None, ScriptDirectory.from_config(config).get_current_head()):
+            log.info("The database is brought to this version's tables; for a large one it takes minutes.")
         command.upgrade(config, "head")
         if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
             raise DatabaseCorrupt

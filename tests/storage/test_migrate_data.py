@@ -39,6 +39,18 @@ def texts(store: Store, talk: str) -> list[str]:
     return [message.content.removeprefix("text ") for message in store.path(OWNER, talk)]
 
 
+def test_the_log_tells_of_a_change_that_may_take_long_and_of_nothing_else(
+    old: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="storage")
+    Store.open(tmp_path / "new" / "playground.sqlite3").close()
+    assert caplog.messages == []
+    for _ in range(2):
+        Store.open(old).close()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("The database is brought to this version's tables")
+
+
 def test_users_and_what_they_set_are_there(migrated: Store) -> None:
     assert migrated.user_for_identity(identity("owner")).id == OWNER
     assert migrated.get_preferences(OWNER) == Preferences(ReasoningEffort.HIGH, True, Theme.DARK)
