@@ -54,8 +54,8 @@ class Accounts:
         self.store = store
         self.clock = clock
         self.issued = Tokens()
-        """Those that may not be in the database yet. One that is in neither was not made here, or stands for
-        nothing any more: its bearer gets another one, as does a page that was loaded before a restart."""
+        """Those that were not used yet, nor are in the database. One that is in neither was not made here, or
+        stands for nothing any more: its bearer gets another one, as does a page loaded before a restart."""
         self.guests = Tokens()
         """Those that stand for a guest, as the database has said before."""
         self.sessions = Tokens()
@@ -90,9 +90,11 @@ class Accounts:
         if token is None or token not in self.guests:
             if token is None or not self.store.has_guest(token_hash(token)):
                 admit()
-                if token is None or token not in self.issued:
+                # In this order: another request of the same page may just be moving it from here to there.
+                if token is None or not (token in self.issued or token in self.guests):
                     token = visit.give = self._new_token()
             self.guests.note(token)
+            self.issued.forget(token)
         return Actor(self.store.user_for_identity(token_hash(token)).id, "guest")
 
     def still_stands_for(self, visit: Visit, user_id: str) -> bool:

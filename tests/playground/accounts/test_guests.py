@@ -1,0 +1,69 @@
+"""Who becomes a guest, and that one visitor does not become two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playground.accounts.identity import Visit
+from playground.accounts.service import Accounts
+from storage.store import Store
+from tests.playground.world import settings_for
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> Iterator[Accounts]:
+    settings = settings_for(tmp_path)
+    store = Store.open(settings.database_path)
+    yield Accounts(settings, store)
+    store.close()
+
+
+def visit(token: str | None) -> Visit:
+    return Visit(token, (), secure=False)
+
+
+def loaded(accounts: Accounts) -> str:
+    """The token that a page gave to a new visitor."""
+    page = visit(None)
+    accounts.welcome(page)
+    assert page.give is not None
+    return page.give
+
+
+def test_a_visitor_stays_the_one_whom_the_page_welcomed(accounts: Accounts) -> None:
+    token = loaded(accounts)
+    asking = visit(token)
+    actor = accounts.find(asking)
+    assert asking.give is None
+    assert accounts.find(visit(token)) == actor
+    again = visit(token)
+    accounts.welcome(again)
+    assert again.give == token
+
+
+def test_two_first_requests_of_one_page_are_one_guest(accounts: Accounts) -> None:
+    """The second is answered while the first waits to be let in."""
+    token = loaded(accounts)
+    first, second = visit(token), visit(token)
+    found = []
+    actor = accounts.find(first, lambda: found.append(accounts.find(second)))
+    assert (first.give, second.give) == (None, None)
+    assert [actor] == found
+
+
+def test_a_token_that_was_not_made_here_is_replaced(accounts: Accounts) -> None:
+    asking = visit("x" * 43)
+    accounts.find(asking)
+    assert asking.give not in (None, asking.token)
+
+
+def test_of_somebody_who_has_asked_one_thing_is_remembered(accounts: Accounts) -> None:
+    tokens = [loaded(accounts) for _ in range(5)]
+    assert all(token in accounts.issued for token in tokens)
+    for token in tokens:
+        accounts.find(visit(token))
+    assert not any(token in accounts.issued for token in tokens)
+    assert all(token in accounts.guests for token in tokens)
