@@ -27,6 +27,8 @@ MAX_AGE = 400 * 24 * 3600  # the longest that browsers keep a cookie
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 KEY_PREFIX = "gop_"
 MOST_TOKENS = 20_000
+MOST_GUESTS = 2_000
+"""Whoever is not among them is looked for in the database, which three reads tell."""
 OTHER_PATHS = re.compile(r"/(oauth/|login/|metrics\Z)")
 
 

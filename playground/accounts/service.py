@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from playground.accounts.identity import KEY_PREFIX, Tokens, Visit, new_token, token_hash
+from playground.accounts.identity import KEY_PREFIX, MOST_GUESTS, Tokens, Visit, new_token, token_hash
 from playground.accounts.rules import still_listed
 from playground.errors import PlaygroundError
 from playground.settings import Settings
@@ -56,8 +56,8 @@ class Accounts:
         self.issued = Tokens()
         """Those that were not used yet, nor are in the database. One that is in neither was not made here, or
         stands for nothing any more: its bearer gets another one, as does a page loaded before a restart."""
-        self.guests = Tokens()
-        """Those that stand for a guest, as the database has said before."""
+        self.guests = Tokens(MOST_GUESTS)
+        """The latest that stand for a guest, as the database has said before."""
         self.sessions = Tokens()
         """Those of sessions that were seen, also when they are over: one that ended by a ban says so."""
         self.idle = timedelta(days=settings.session_idle_days)

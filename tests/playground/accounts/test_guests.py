@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from playground.accounts.identity import Visit
+from playground.accounts.identity import Tokens, Visit
 from playground.accounts.service import Accounts
 from storage.store import Store
 from tests.playground.world import settings_for
@@ -67,3 +67,13 @@ def test_of_somebody_who_has_asked_one_thing_is_remembered(accounts: Accounts) -
         accounts.find(visit(token))
     assert not any(token in accounts.issued for token in tokens)
     assert all(token in accounts.guests for token in tokens)
+
+
+def test_a_guest_who_is_remembered_no_more_is_found_in_the_database(accounts: Accounts) -> None:
+    accounts.guests = Tokens(2)
+    tokens = [loaded(accounts) for _ in range(4)]
+    actors = [accounts.find(visit(token)) for token in tokens]
+    assert tokens[0] not in accounts.guests
+    again = [visit(token) for token in tokens]
+    assert [accounts.find(each) for each in again] == actors
+    assert [each.give for each in again] == [None] * 4
