@@ -28,7 +28,7 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 KEY_PREFIX = "gop_"
 MOST_TOKENS = 20_000
 MOST_GUESTS = 2_000
-"""Whoever is not among them is looked for in the database, which three reads tell."""
+"""Whoever is not among them costs three more reads of the database, once."""
 OTHER_PATHS = re.compile(r"/(oauth/|login/|metrics\Z)")
 
 
