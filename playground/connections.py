@@ -4,8 +4,8 @@ uvicorn waits for ever for the rest of a request, and for a reader who has stopp
 connection has a deadline in each of its states, and one sweep looks after all of them:
 
 - no request, or half of one's headers: ``header_seconds``; after a first answer, ``idle_seconds``
-- a request's body: the business of ``playground.security.BodyLimits``; once the answer is out, what is left
-  of it is thrown away for ``linger_seconds``
+- a request's body: the business of ``playground.body_limits``; once the answer is out, what is left of
+  it is thrown away for ``linger_seconds``
 - an answer that the reader does not take: ``write_seconds`` without any progress
 - an answer that is taken too slowly: when more than ``UNSENT_BYTES`` wait, most of them must go within
   ``write_seconds``. That is some 3 kB in a second, and less than 5 kB in any case.

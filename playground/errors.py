@@ -75,6 +75,14 @@ class PlaygroundError(Exception):
         return JSONResponse(self.body(), self.status, headers)
 
 
+class BodyRefused(HTTPException):
+    """``known``, raised while FastAPI reads a body: it lets no other kind of error through."""
+
+    def __init__(self, known: PlaygroundError) -> None:
+        super().__init__(known.status)
+        self.known = known
+
+
 def kind_of(status: int) -> str:
     """OpenAI's word for the kind of error that an answer of this status is: its ``type``."""
     return KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
@@ -124,6 +132,8 @@ def describe(error: Exception) -> PlaygroundError | None:
     match error:
         case PlaygroundError():
             return error
+        case BodyRefused():
+            return error.known
         case storage.NotFound():
             return not_found()
         case storage.Conflict():
@@ -151,6 +161,7 @@ def install(app: FastAPI) -> None:
     """Make ``app`` answer every error in the single shape."""
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(BodyRefused, _on_known)
     app.add_exception_handler(PlaygroundError, _on_known)
     app.add_exception_handler(engine.InferenceError, _on_known)
     app.add_exception_handler(storage.StorageError, _on_known)
@@ -167,7 +178,6 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     known = {
         404: not_found(),
         405: method_not_allowed(),
-        413: body_too_large(),
         400: not_an_object(),
     }.get(status)
     if known is None:

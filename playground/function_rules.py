@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import Field, StrictBool, StrictStr
 
 from inference.errors import InferenceError
 from inference.grammar import arguments_grammar, grammar_for
@@ -18,6 +18,7 @@ from inference.harmony import HarmonyCodec
 from inference.message_rules import is_function_name
 from inference.types import Prompt, ResponseFormat, ToolSpec
 from playground.errors import PlaygroundError
+from playground.strict import Strict
 
 MOST_FUNCTIONS = 32
 FUNCTIONS_CHARS = 32_000
@@ -26,13 +27,7 @@ SCHEMA_CHARS = 16_000
 DESCRIPTION_CHARS = 2_000
 
 
-class Declared(BaseModel):
-    """Base of what is declared."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-
-class FunctionItem(Declared):
+class FunctionItem(Strict):
     """A function that the model may call; ``parameters`` is a JSON schema, or null for no arguments."""
 
     name: StrictStr
@@ -45,7 +40,7 @@ class FunctionItem(Declared):
         return ToolSpec(self.name, self.description, self.parameters, self.strict)
 
 
-class ResponseSchemaItem(Declared):
+class ResponseSchemaItem(Strict):
     """What an answer looks like; a ``schema`` of null is any JSON object."""
 
     name: StrictStr = "answer"
@@ -65,13 +60,13 @@ def checked_functions(items: Sequence[FunctionItem]) -> tuple[ToolSpec, ...]:
     """
     if len(items) > MOST_FUNCTIONS:
         raise _fault(f"At most {MOST_FUNCTIONS} functions can be declared.")
+    if sum(_length(item, "functions") for item in items) > FUNCTIONS_CHARS:
+        raise _fault(f"The functions are longer than {FUNCTIONS_CHARS:,} characters of JSON.")
     specs = tuple(item.spec() for item in items)
     for spec in specs:
         check_function(spec)
     if len({spec.name for spec in specs}) < len(specs):
         raise _fault("Two functions have the same name.")
-    if sum(_length(item, "functions") for item in items) > FUNCTIONS_CHARS:
-        raise _fault(f"The functions are longer than {FUNCTIONS_CHARS:,} characters of JSON.")
     _try(Prompt((), tools=specs), "functions")
     return specs
 
@@ -142,7 +137,7 @@ def _try(prompt: Prompt, param: str) -> None:
         raise _fault(str(error), param=param) from None
 
 
-def _length(item: Declared, param: str) -> int:
+def _length(item: Strict, param: str) -> int:
     return len(_text(item.model_dump(by_alias=True), param))
 
 

@@ -3,23 +3,20 @@
 ``SecurityHeaders``  the same headers on every answer, errors included; stricter ones for shared conversations
 ``HostCheck``        only the host names in ``ALLOWED_HOSTS``, where that is set
 ``OriginCheck``      what changes something must come from the page's own origin
-``BodyLimits``       a body that is too large, or does not arrive in time, ends the request
 ``Surface``          only the addresses that the page needs; the rest of Gradio's is closed
 ``PageRewrite``      ``/c/<id>`` shows the page of ``/``
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Collection
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playground.errors import PlaygroundError, body_too_large, method_not_allowed, not_found
+from playground.errors import PlaygroundError, method_not_allowed, not_found
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -73,13 +70,6 @@ OPEN_PATHS = re.compile(
     r"|theme\.css|favicon\.ico|healthz|metrics|oauth/login|oauth/callback|login/callback)?\Z",
     re.DOTALL,
 )
-BODY_BYTES = 2_000_000
-BODY_SECONDS = 20.0
-IMPORT_PATH = "/api/import"
-IMPORT_BYTES = 50_000_000
-IMPORT_SECONDS = 300.0
-BODY_BYTES_PER_SECOND = 50_000
-"""A long body gets more time, as long as it comes at least this fast."""
 
 
 class SecurityHeaders:
@@ -157,53 +147,6 @@ def _split(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
-
-
-class BodyLimits:
-    """Refuses bodies above ``max_bytes``, and ends a request whose body takes longer than ``seconds``.
-
-    The file of an import may be larger and take longer; it is the one body that is written to disk.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int = BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-        self.seconds = seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        is_import = scope["path"] == IMPORT_PATH
-        max_bytes, longest = (IMPORT_BYTES, IMPORT_SECONDS) if is_import else (self.max_bytes, self.seconds)
-        too_large = body_too_large(max_bytes // 1_000_000)
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and (len(length) > 12 or int(length) > max_bytes):
-            await too_large.response()(scope, receive, send)
-            return
-        began = asyncio.get_running_loop().time()
-        complete = False
-        received = 0
-
-        async def limited_receive() -> Message:
-            nonlocal complete, received
-            if complete:
-                return await receive()
-            try:
-                seconds = min(longest, self.seconds + received / BODY_BYTES_PER_SECOND)
-                async with asyncio.timeout_at(began + seconds):
-                    message = await receive()
-            except TimeoutError:
-                complete = True
-                return {"type": "http.disconnect"}
-            complete = message["type"] != "http.request" or not message.get("more_body", False)
-            received += len(message.get("body", b""))
-            if received > max_bytes:
-                # FastAPI reads all other bodies itself, and lets through no other exception than this one.
-                raise too_large if is_import else HTTPException(413)
-            return message
-
-        await self.app(scope, limited_receive, send)
 
 
 class Surface:

@@ -41,6 +41,7 @@ from playground.api import (
 from playground.api.openai.application import create_api
 from playground.api.openai.models import ollama
 from playground.backups import Backups
+from playground.body_limits import BodyLimits
 from playground.completions.service import CompletionService
 from playground.housekeeping import tidy_regularly
 from playground.large_answers import LargeAnswers
@@ -52,7 +53,6 @@ from playground.operator_functions import OperatorFunctions
 from playground.responses.service import ResponseService
 from playground.runs import RunRegistry
 from playground.security import (
-    BodyLimits,
     HostCheck,
     OriginCheck,
     PageRewrite,

@@ -12,11 +12,11 @@ from playground import leaving, views
 from playground.accounts.actor import AccountsDep, CurrentVisitor, InPerson, VisitDep
 from playground.accounts.service import Accounts, Actor
 from playground.accounts.text import initials, one_line
-from playground.api.bodies import Body
 from playground.api.dependencies import EngineDep, ResponsesDep, SettingsDep, StoresDep, TurnsDep
 from playground.errors import PlaygroundError
 from playground.limits.allowance import allowance_for, midnight_after
 from playground.settings import Settings
+from playground.strict import Strict
 from storage.account_records import Account, ApiKey, KeyScope, LoginSession
 
 router = APIRouter()
@@ -28,14 +28,14 @@ SCOPE_LABELS = {
 }
 
 
-class KeyBody(Body):
+class KeyBody(Strict):
     """``POST /api/account/keys``."""
 
     name: Annotated[StrictStr, Field(max_length=KEY_NAME_CHARS)]
     scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=len(KeyScope))]
 
 
-class DeleteBody(Body):
+class DeleteBody(Strict):
     """``DELETE /api/account``: said twice, because nothing brings it back."""
 
     confirm: Literal["delete"]

@@ -11,11 +11,11 @@ from starlette.concurrency import run_in_threadpool
 
 from playground import leaving, views
 from playground.accounts.actor import AccountsDep, CurrentAdmin
-from playground.api.bodies import Body
 from playground.api.dependencies import EngineDep, ResponsesDep, SettingsDep, StoreDep, TurnsDep
 from playground.errors import PlaygroundError
 from playground.settings_limits import LimitSettings
 from playground.status import status
+from playground.strict import Strict
 from storage.account_records import AccountRole, UserKind, UserSummary
 
 router = APIRouter(prefix="/admin")
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/admin")
 STARTED = time.monotonic()
 
 
-class RoleBody(Body):
+class RoleBody(Strict):
     """``POST /api/admin/users/{id}/role``."""
 
     role: AccountRole

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
-    model_validator,
 )
 
 from inference.types import ReasoningEffort
@@ -26,6 +23,7 @@ from playground.function_rules import (
     checked_names,
 )
 from playground.functions import Entered
+from playground.strict import Strict
 from playground.text import check_line, check_unicode
 from playground.turn_request import TurnRequest
 from storage.records import ChatSettings, ReplyMode, Theme, WhenFull
@@ -35,8 +33,6 @@ NAME_CHARS = 100
 INSTRUCTIONS_CHARS = 32_000
 IDENTITY_CHARS = 500
 LARGEST_INTEGER = 2**63 - 1
-MOST_KEYS = 200
-"""No body has so many fields."""
 MOST_RESULTS = 1_000
 """No reply is long enough for more calls."""
 
@@ -58,23 +54,7 @@ Title = Annotated[StrictStr, Field(max_length=TITLE_CHARS)]
 Name = Annotated[StrictStr, Field(max_length=NAME_CHARS)]
 
 
-class Body(BaseModel):
-    """Base of all bodies. Lists end at their first fault: what is told is the first one alone."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _first_strange_key(cls, given: object) -> object:
-        """Leave one of very many: each would be noted as a fault of its own, for seconds."""
-        if not isinstance(given, dict) or len(given) <= MOST_KEYS or cls.model_config["extra"] != "forbid":
-            return given
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        strange = next(key for key in given if key not in known)
-        return {key: value for key, value in given.items() if key in known or key == strange}
-
-
-class SettingsFields(Body):
+class SettingsFields(Strict):
     """How replies are made, as bodies and files (``playground.exchange.document``) have it."""
 
     instructions: Annotated[StrictStr, Field(max_length=INSTRUCTIONS_CHARS)] | None = None
@@ -136,14 +116,14 @@ class SettingsBody(SettingsFields):
         return ChatSettings(**self.change())
 
 
-class ResultBody(Body):
+class ResultBody(Strict):
     """The result of one call."""
 
     message_id: Id
     content: StrictStr
 
 
-class TurnBody(Body):
+class TurnBody(Strict):
     """``POST /api/turns``."""
 
     text: StrictStr | None = None
@@ -201,7 +181,7 @@ class TurnBody(Body):
         )
 
 
-class ConversationBody(Body):
+class ConversationBody(Strict):
     """``PATCH /api/conversations/{id}``; what is left out or null stays as it is."""
 
     title: Title | None = None
@@ -214,35 +194,35 @@ class ConversationBody(Body):
         return None if self.title is None else check_line(self.title, "title", "title")
 
 
-class SelectBody(Body):
+class SelectBody(Strict):
     """``POST /api/conversations/{id}/select``; exactly one of the two."""
 
     message_id: Id | None = None
     generation_id: Id | None = None
 
 
-class PresetBody(Body):
+class PresetBody(Strict):
     """``POST /api/presets``."""
 
     name: Name
     settings: SettingsBody
 
 
-class PresetChangeBody(Body):
+class PresetChangeBody(Strict):
     """``PATCH /api/presets/{id}``; what is left out or null stays, ``settings`` is the new whole."""
 
     name: Name | None = None
     settings: SettingsBody | None = None
 
 
-class ModelBody(Body):
+class ModelBody(Strict):
     """``POST /api/model``. ``even_if_too_large``: the asker knows that it may not fit, and wants it."""
 
     name: Annotated[StrictStr, Field(min_length=1, max_length=200)]
     even_if_too_large: StrictBool = False
 
 
-class PreferencesBody(Body):
+class PreferencesBody(Strict):
     """``PATCH /api/preferences``; what is left out or null stays as it is."""
 
     effort: Effort | None = None

@@ -11,15 +11,16 @@ from pydantic import StrictBool
 
 from playground import views
 from playground.accounts.actor import CurrentOwner
-from playground.api.bodies import Body, Id
+from playground.api.bodies import Id
 from playground.api.dependencies import RatesDep, RoomDep, StoreDep
 from playground.exchange import sharing
+from playground.strict import Strict
 from storage.stored import draft_bytes
 
 router = APIRouter()
 
 
-class ShareBody(Body):
+class ShareBody(Strict):
     """``POST /api/shares``."""
 
     conversation_id: Id

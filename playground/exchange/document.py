@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -29,6 +27,7 @@ from playground.api.bodies import (
     TopP,
 )
 from playground.exchange.import_draft import MODEL_CHARS, TEXT_CHARS
+from playground.strict import Strict
 from storage.records import GenerationStatus, ReplyMode
 
 FORMAT: Literal["gpt-oss-playground"] = "gpt-oss-playground"
@@ -42,17 +41,11 @@ Seconds = Annotated[Number, Field(ge=0, le=1e9)]
 Time = Annotated[AwareDatetime, Field(ge=datetime.fromisoformat("1970-01-01T00:00:00+00:00"))]
 
 
-class Item(BaseModel):
-    """Base of all parts of a file: no unknown fields, no numbers that are none."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-
 class SettingsItem(SettingsFields):
     """How replies are made; what is absent was not set for the conversation."""
 
 
-class MessageItem(Item):
+class MessageItem(Strict):
     """One harmony message. ``parent`` is the message before it, ``generation`` the reply that it belongs to.
 
     A user's message has no generation; an assistant's or a tool's has one. ``tokens`` counts its content.
@@ -73,7 +66,7 @@ class MessageItem(Item):
     created_at: Time
 
 
-class UsageItem(Item):
+class UsageItem(Strict):
     """Tokens: read, read from the cache, written, and those inside of messages by channel."""
 
     prompt: Count = 0
@@ -84,7 +77,7 @@ class UsageItem(Item):
     final: Count = 0
 
 
-class TimingsItem(Item):
+class TimingsItem(Strict):
     """Seconds, and the speed of writing."""
 
     queued: Seconds = 0.0
@@ -94,7 +87,7 @@ class TimingsItem(Item):
     reasoning_seconds: Seconds = 0.0
 
 
-class GenerationItem(Item):
+class GenerationItem(Strict):
     """One reply and how it was made. ``question`` is the user's message that it answers.
 
     ``continues`` is an earlier reply to the same question that this one takes up by ``mode``, with
@@ -138,7 +131,7 @@ class GenerationItem(Item):
     finished_at: Time | None = None
 
 
-class ConversationItem(Item):
+class ConversationItem(Strict):
     """One conversation with all its branches. ``shown`` is the last message of the branch that was shown.
 
     Messages and generations stand oldest first, a message after its parent.
@@ -152,18 +145,18 @@ class ConversationItem(Item):
     updated_at: Time
     settings: SettingsItem = SettingsItem()
     shown: Key | None = None
-    messages: list[MessageItem]
-    generations: list[GenerationItem]
+    messages: Annotated[list[MessageItem], Field(fail_fast=True)]
+    generations: Annotated[list[GenerationItem], Field(fail_fast=True)]
 
 
-class PlaygroundFile(Item):
+class PlaygroundFile(Strict):
     """A whole file. ``reasoning`` is False where the model's reasoning was left out when it was made."""
 
     format: Literal["gpt-oss-playground"]
     version: Literal[1]
     exported_at: Time
     reasoning: StrictBool = True
-    conversations: list[ConversationItem]
+    conversations: Annotated[list[ConversationItem], Field(fail_fast=True)]
 
 
 def schema() -> dict[str, Any]:

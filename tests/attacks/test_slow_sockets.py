@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
+from playground.body_limits import BODY_SECONDS, BodyLimits
 from playground.connections import UNSENT_BYTES, ConnectionLimits
-from playground.security import BODY_SECONDS, BodyLimits
 from playground.sse import PIECE_BYTES
 from tests.attacks.slow_holders import (
     HALF_HEADER,

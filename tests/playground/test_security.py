@@ -18,7 +18,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import Message, Receive, Scope, Send
 
-from playground.security import HEADERS, OPEN_PATHS, BodyLimits
+from playground.body_limits import BodyLimits
+from playground.security import HEADERS, OPEN_PATHS
 from playground.ui import shell
 from tests.playground.world import TIMEOUT, World, ask, running, settled
 

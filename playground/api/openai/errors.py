@@ -83,6 +83,7 @@ def install(api: FastAPI) -> None:
     """Make ``api`` answer every error in this shape."""
     api.add_exception_handler(RequestValidationError, _on_validation)
     api.add_exception_handler(HTTPException, _on_http)
+    api.add_exception_handler(errors.BodyRefused, _on_known)
     api.add_exception_handler(PlaygroundError, _on_known)
     api.add_exception_handler(InferenceError, _on_known)
     api.add_exception_handler(StorageError, _on_known)
@@ -107,7 +108,6 @@ async def _on_http(_: Request, error: Exception) -> JSONResponse:
     known = {
         404: PlaygroundError("unknown_url", "There is nothing at this address.", status=404),
         405: errors.method_not_allowed(),
-        413: errors.body_too_large(),
         400: errors.not_an_object(),
     }.get(status)
     response = response_of(known or errors.invalid_request(status))
