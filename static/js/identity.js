@@ -78,7 +78,8 @@ export class Identity {
     api.close(new api.ApiError(text, error.code, error.status));
     if (away === text) return;
     this.store.set({ away: text });
-    this.on.away(text, other);
+    // A ban ends the session: loaded anew, the page is a guest's.
+    this.on.away(text, error.code === "banned" ? { kind: "guest" } : other);
   }
 
   back() {

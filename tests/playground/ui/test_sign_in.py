@@ -225,5 +225,7 @@ def test_who_is_banned_is_told_so_where_the_page_is_open(served: Served, new_pag
     expect(bar).to_contain_text("This account has been banned from this playground. What you typed is kept.")
     expect(page.get_by_test_id("composer-input")).to_have_value("Can you hear me?")
     expect(page.get_by_test_id("send")).to_be_disabled()
-    page.reload()
+    assert audit(page) == []
+    bar.get_by_role("button", name="Go on as a guest").click()
     expect(page.get_by_test_id("me")).to_have_text("Account")
+    expect(page.get_by_test_id("signed-out")).to_have_count(0)
