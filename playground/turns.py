@@ -24,7 +24,8 @@ from playground import views
 from playground.errors import PlaygroundError, restarting
 from playground.functions import MOST_ROUNDS, Entered, Functions
 from playground.generation import Outcome
-from playground.limits.allowance import ANY, Allowance, Places
+from playground.limits.allowance import Allowance, Places
+from playground.limits.room import Room
 from playground.operator_functions import OperatorFunctions
 from playground.preparation import Preparation, PreparedTurn
 from playground.recorder import ChannelTokens
@@ -82,29 +83,28 @@ class TurnService:
         """How many tasks work on replies now."""
         return len(self._tasks)
 
-    async def start(self, owner_id: str, request: TurnRequest, allowance: Allowance = ANY) -> TurnRecord:
+    async def start(self, owner_id: str, request: TurnRequest, room: Room) -> TurnRecord:
         """Check, save and begin one turn; with ``wait`` once the conversation has answered.
 
         Raises:
-            PlaygroundError: the request cannot be taken, or it is more than ``allowance`` allows.
+            PlaygroundError: the request cannot be taken, or it is more than ``room`` allows.
             RequestRefused: the engine would not take the prompt. Nothing was saved.
             StorageError: the conversation is not there, still answers, or cannot be saved.
         """
         check_request(request, self.limits)
         # A reader that leaves now must not part the acknowledgement from the run.
-        turn = await asyncio.shield(self._task_of(owner_id, request, allowance))
+        turn = await asyncio.shield(self._task_of(owner_id, request, room))
         store = self._stores.of(turn.conversation.id)
-        return dataclasses.replace(
-            turn, user_message=await run_in_threadpool(_in_tree, store, owner_id, turn)
-        )
+        question = await run_in_threadpool(_in_tree, store, owner_id, turn)
+        return dataclasses.replace(turn, user_message=question)
 
-    def _task_of(self, owner_id: str, request: TurnRequest, allowance: Allowance) -> asyncio.Task[TurnRecord]:
+    def _task_of(self, owner_id: str, request: TurnRequest, room: Room) -> asyncio.Task[TurnRecord]:
         """What starts this turn; the same request that comes twice gets the same task."""
         if request.client_id is None:
-            return self._spawn(self._start(owner_id, request, allowance))
+            return self._spawn(self._start(owner_id, request, room))
         key = (owner_id, request.client_id)
         if key not in self._starting:
-            self._starting[key] = self._spawn(self._start(owner_id, request, allowance))
+            self._starting[key] = self._spawn(self._start(owner_id, request, room))
             self._starting[key].add_done_callback(lambda _: self._starting.pop(key, None))
         return self._starting[key]
 
@@ -184,15 +184,14 @@ class TurnService:
             await asyncio.wait(self._titling)
         self.runs.close()
 
-    async def _start(self, owner_id: str, request: TurnRequest, allowance: Allowance) -> TurnRecord:
+    async def _start(self, owner_id: str, request: TurnRequest, room: Room) -> TurnRecord:
         self._check_open()
         if request.conversation_id is None:
             store = self._stores.kept
             if request.temporary:
                 store = await run_in_threadpool(self._stores.in_memory, owner_id)
-            return await self._earlier(store, owner_id, request) or await self._begin(
-                store, owner_id, request, allowance
-            )
+            earlier = await self._earlier(store, owner_id, request)
+            return earlier or await self._begin(store, owner_id, request, room)
         store = self._stores.of(request.conversation_id)
         key = (owner_id, request.conversation_id)
         try:
@@ -208,7 +207,7 @@ class TurnService:
             await ticket.turn()
             while request.wait and (open_runs := self._open_runs(*key)):
                 await open_runs[0].done.wait()
-            return await self._begin(store, owner_id, request, allowance)
+            return await self._begin(store, owner_id, request, room)
         finally:
             ticket.leave()
 
@@ -218,9 +217,10 @@ class TurnService:
             return None
         return await run_in_threadpool(store.find_turn, owner_id, request.client_id)
 
-    async def _begin(
-        self, store: Store, owner_id: str, request: TurnRequest, allowance: Allowance
-    ) -> TurnRecord:
+    async def _begin(self, store: Store, owner_id: str, request: TurnRequest, room: Room) -> TurnRecord:
+        kept, allowance = store is self._stores.kept, room.allowance
+        if kept:
+            await run_in_threadpool(room.check_turn, request)
         with contextlib.ExitStack() as place:
             place.enter_context(self.places.one(owner_id, allowance))
             await run_in_threadpool(self.places.check_tokens, self._stores.kept, owner_id, allowance)
@@ -231,6 +231,8 @@ class TurnService:
             turn = await run_in_threadpool(prepared.begin, store, owner_id)
             self._stores.use(owner_id, turn.conversation.id)
             if not turn.existing:
+                if kept:
+                    room.count_turn(request, turn)
                 step = Step(self._open(owner_id, turn, allowance.key), turn, prepared)
                 replying = self._spawn(self._reply(store, step, allowance))
                 leave = place.pop_all().close
@@ -254,11 +256,9 @@ class TurnService:
             await self._stop(run)
             await run.done.wait()
 
-    def _open_runs(self, owner_id: str, conversation_id: str) -> list[Run]:
+    def _open_runs(self, *key: str) -> list[Run]:
         return self.runs.find_open(
-            lambda run: (
-                not run.finished and (run.owner_id, run.conversation_id) == (owner_id, conversation_id)
-            )
+            lambda run: not run.finished and (run.owner_id, run.conversation_id) == key
         )
 
     def _open(self, owner_id: str, turn: TurnRecord, key: str) -> Run:
@@ -360,7 +360,7 @@ class TurnService:
             return prepared.begin(store, run.owner_id), prepared
 
     async def _save_later(self, reply: Reply, outcome: Outcome) -> None:
-        """Try again until the end of a reply is saved; otherwise its conversation would stay locked.
+        """Try until the end of a reply is saved, without which its conversation stays locked.
 
         A server that stops tries one last time, at once.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -12,15 +12,15 @@ from inference.harmony import HarmonyCodec
 from playground.accounts.actor import CurrentActor
 from playground.completions.service import CompletionService
 from playground.limits.addresses import asking_address
-from playground.limits.allowance import Allowance, allowance_at, smaller
+from playground.limits.allowance import allowance_at, smaller
 from playground.limits.rates import Rates
+from playground.limits.room import Room
 from playground.limits.storing import Storing
 from playground.limits.uploads import Uploads
 from playground.responses.service import ResponseService
 from playground.settings import Settings
 from playground.temporary import Stores
 from playground.turns import TurnService
-from storage.records import TurnRecord
 from storage.store import Store
 
 
@@ -70,39 +70,15 @@ def _uploads(request: Request) -> Uploads:
     return cast(Uploads, request.app.state.uploads)
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much the asker may store; ``most`` bytes, 0 is any."""
-
-    storing: Storing
-    owner_id: str
-    allowance: Allowance
-    most: int
-
-    def take(self, size: int, param: str) -> None:
-        """Let so many bytes more be stored, those of ``param``. Blocks. Raises PlaygroundError."""
-        self.storing.take(self.owner_id, self.allowance, self.most, size, param)
-
-    def check_turn(self, *, newcomer: bool) -> None:
-        """Refuse a turn where nothing more may be stored, or where on a nearly full disk a guest begins his
-        first conversation: ``newcomer`` may be one. Blocks. Raises PlaygroundError.
-        """
-        if newcomer:
-            self.storing.check_newcomer(self.owner_id)
-        self.storing.check_turn(self.owner_id, self.allowance, self.most)
-
-    def count_turn(self, turn: TurnRecord, *, asked: bool) -> None:
-        """Count a turn that has begun; ``asked``: with a question of its own."""
-        self.storing.count_turn(self.owner_id, self.allowance, turn, asked=asked)
-
-
 def _room(request: Request, actor: CurrentActor) -> Room:
     settings, account = _settings(request), actor.account is not None
     most = settings.stored_bytes
     if not account and settings.sign_in_available:
         most = smaller(settings.guest_stored_bytes, most)
     allowance = allowance_at(settings, asking_address.get(), account=account)
-    return Room(cast(Storing, request.app.state.storing), actor.user_id, allowance, most)
+    allowance = replace(allowance, key=actor.key_id)
+    storing = cast(Storing, request.app.state.storing)
+    return Room(storing, actor.user_id, allowance, most, guest=not account)
 
 
 StoreDep = Annotated[Store, Depends(_store)]

@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from playground import views
 from playground.accounts.actor import CurrentOwner
-from playground.api.dependencies import NamedStore, RatesDep, Room, RoomDep, StoreDep, UploadsDep
+from playground.api.dependencies import NamedStore, RatesDep, RoomDep, StoreDep, UploadsDep
 from playground.errors import PlaygroundError
 from playground.exchange.archive import attachment, file_name, write_zip
 from playground.exchange.export_html import html
@@ -28,6 +28,7 @@ from playground.exchange.export_markdown import markdown
 from playground.exchange.import_draft import Imported
 from playground.exchange.import_file import read_file
 from playground.exchange.transcript import Transcript, transcript
+from playground.limits.room import Room
 from playground.responses.encoder import response_object
 from storage.errors import NotFound
 from storage.records import ConversationRecord, ConversationTree

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +23,9 @@ from playground.limits.storing import (
     TURN_SUM_SECONDS,
     Storing,
 )
-from playground.limits.uploads import MOST_OF_ADDRESS, MOST_OF_ALL, MOST_OF_ONE, Uploads
 from storage.clock import steady_now
 from storage.stored import ROW_BYTES, turn_bytes
 from tests.attacks.world import WITH_SIGN_IN, signed_in
-from tests.playground.openai.chats import until
 from tests.playground.world import World, ask, running, settings_for, settled
 
 MEGABYTE = 1_000_000
@@ -145,6 +142,22 @@ async def test_turns_begin_below_the_bound_only_and_temporary_chats_go_on(tmp_pa
         then = storing._clock()
         storing._clock = lambda: then + SUM_SECONDS
         await ask(owner)
+
+
+async def test_a_turn_that_is_asked_for_again_is_the_same_and_counts_once(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_proxy=True, stored_megabytes=1) as world, world.browser() as owner:
+        assert (await imported(owner, 980_000))[0] == 200
+        storing: Storing = world.app.state.storing
+        before = storing._by_address.by("at 127.0.0.1")
+        body = {"text": "x" * 30_000, "client_id": "one"}
+        first, second = await asyncio.gather(*(owner.post("/api/turns", json=body) for _ in range(2)))
+        assert first.json()["generation"]["id"] == second.json()["generation"]["id"]
+        assert 30_000 < storing._by_address.by("at 127.0.0.1") - before < 60_000
+        await settled(owner, first.json()["generation"]["id"])
+        assert told(await owner.post("/api/turns", json={"text": "Hello"}))[0] == 409
+        again = await owner.post("/api/turns", json=body)
+        assert again.status_code == 202
+        assert again.json()["generation"]["id"] == first.json()["generation"]["id"]
 
 
 def test_turns_are_counted_as_they_begin_and_summed_up_near_the_bound(tmp_path: Path) -> None:
@@ -342,59 +355,3 @@ def test_the_disk_is_looked_at_now_and_then(tmp_path: Path) -> None:
     now += 6
     storing.check_disk()  # nobody can tell
     assert len(looks) == 3
-
-
-# --- uploads at once ---
-
-
-async def slow_file(go: asyncio.Event) -> AsyncIterator[bytes]:
-    """A file whose end comes late."""
-    content = file_of(1000)
-    yield content[:100]
-    await go.wait()
-    yield content[100:]
-
-
-async def test_only_a_few_files_come_at_once(tmp_path: Path) -> None:
-    async with (
-        running(tmp_path, behind_proxy=True) as world,
-        world.browser() as greedy,
-        world.browser() as other,
-    ):
-        go = asyncio.Event()
-        for browser in (greedy, other):
-            await browser.get("/api/bootstrap")
-        slow = [
-            asyncio.create_task(greedy.post("/api/import", content=slow_file(go), headers=HERE))
-            for _ in range(MOST_OF_ONE)
-        ]
-        uploads: Uploads = world.app.state.uploads
-        await until(lambda: uploads.count == MOST_OF_ONE)
-        refused = await greedy.post("/api/import", content=file_of(10), headers=HERE)
-        assert told(refused)[:2] == (429, "rate_limited")
-        assert int(refused.headers["retry-after"]) == refused.json()["error"]["retry_after"] > 0
-        assert (await imported(other))[0] == 200
-        go.set()
-        assert [answer.status_code for answer in await asyncio.gather(*slow)] == [200] * MOST_OF_ONE
-        assert (await imported(greedy))[0] == 200
-        assert uploads.count == 0
-        assert not uploads._open
-
-
-def test_of_an_address_and_of_all_there_are_only_a_few() -> None:
-    uploads = Uploads()
-    open_here = [uploads.one(f"guest {number}", "here") for number in range(MOST_OF_ADDRESS)]
-    for each in open_here:
-        each.__enter__()
-    with pytest.raises(PlaygroundError), uploads.one("another", "here"):
-        pass
-    beside = [uploads.one(f"account {number}", "") for number in range(MOST_OF_ALL - MOST_OF_ADDRESS)]
-    for each in beside:
-        each.__enter__()
-    with pytest.raises(PlaygroundError), uploads.one("late", ""):
-        pass
-    for each in (*open_here, *beside):
-        each.__exit__(None, None, None)
-    assert uploads.count == 0
-    with uploads.one("late", ""):
-        assert uploads.count == 1
