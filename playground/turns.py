@@ -218,9 +218,8 @@ class TurnService:
         return await run_in_threadpool(store.find_turn, owner_id, request.client_id)
 
     async def _begin(self, store: Store, owner_id: str, request: TurnRequest, room: Room) -> TurnRecord:
-        kept, allowance = store is self._stores.kept, room.allowance
-        if kept:
-            await run_in_threadpool(room.check_turn, request)
+        allowance = room.allowance
+        await run_in_threadpool(room.check_turn, request)
         with contextlib.ExitStack() as place:
             place.enter_context(self.places.one(owner_id, allowance))
             await run_in_threadpool(self.places.check_tokens, self._stores.kept, owner_id, allowance)
@@ -231,8 +230,7 @@ class TurnService:
             turn = await run_in_threadpool(prepared.begin, store, owner_id)
             self._stores.use(owner_id, turn.conversation.id)
             if not turn.existing:
-                if kept:
-                    room.count_turn(request, turn)
+                room.count_turn(request, turn)
                 step = Step(self._open(owner_id, turn, allowance.key), turn, prepared)
                 replying = self._spawn(self._reply(store, step, allowance))
                 leave = place.pop_all().close

@@ -22,6 +22,7 @@ SIGN_IN = re.compile(r"/(oauth|login)/")
 TOO_MANY_SIGN_INS = "/?sign_in_error=busy"
 """Where a browser is sent that asks for one more: only people sign in, and they cannot read JSON."""
 SHARED = re.compile(r"/(s|api/shared)/")
+REFUSALS = frozenset({413, 429})
 HOLD_SECONDS = 1.0
 """How long each further refusal is held back from an address that does not listen to them."""
 
@@ -74,8 +75,7 @@ class AddressLimits:
         """Like ``send``, but late where it refuses once more."""
 
         async def late(message: Message) -> None:
-            refuses = message["type"] == "http.response.start" and message["status"] == 429
-            if refuses:
+            if message["type"] == "http.response.start" and message["status"] in REFUSALS:
                 await self._hold(address)
             await send(message)
 

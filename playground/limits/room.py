@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from playground.limits.allowance import Allowance
 from playground.limits.storing import Storing
+from playground.temporary import is_temporary
 from playground.turn_request import TurnRequest
 from storage.records import TurnRecord
 
@@ -26,12 +27,19 @@ class Room:
 
     def check_turn(self, request: TurnRequest) -> None:
         """Refuse a turn where nothing more may be stored, or where on a nearly full disk a guest begins his
-        first conversation. Blocks. Raises PlaygroundError.
+        first conversation. Temporary chats go on. Blocks. Raises PlaygroundError.
         """
+        if _is_temporary(request):
+            return
         if self.guest and request.conversation_id is None:
             self.storing.check_newcomer(self.owner_id)
         self.storing.check_turn(self.owner_id, self.allowance, self.most)
 
     def count_turn(self, request: TurnRequest, turn: TurnRecord) -> None:
         """Count a turn that has begun."""
-        self.storing.count_turn(self.owner_id, self.allowance, turn, asked=request.text is not None)
+        if not _is_temporary(request):
+            self.storing.count_turn(self.owner_id, self.allowance, turn, asked=request.text is not None)
+
+
+def _is_temporary(request: TurnRequest) -> bool:
+    return request.temporary or is_temporary(request.conversation_id or "")

@@ -187,6 +187,19 @@ async def test_who_does_not_listen_to_refusals_gets_further_ones_late(
         late.cancel()
 
 
+async def test_bodies_that_are_too_large_are_refusals_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playground.limits.middleware.HOLD_SECONDS", 3600.0)
+    async with running(tmp_path) as world, world.browser() as browser:
+        for _ in range(20):
+            assert (await browser.post("/api/turns", content=b"[" * 100_001)).status_code == 413
+        late = asyncio.create_task(browser.post("/api/turns", content=b"[" * 100_001))
+        assert (await browser.get("/api/model")).status_code == 200
+        assert not (await asyncio.wait({late}, timeout=0.2))[0]
+        late.cancel()
+
+
 def test_refusals_are_forgotten_after_a_minute() -> None:
     clock = Clock()
     rates = Rates(LimitSettings(), clock)

@@ -123,3 +123,11 @@ def test_replies_without_ids_take_room_too() -> None:
     kept.keep("ada", Replay((call,), {0: "two"}))
     assert kept.find("ada", "one") is None
     assert kept.find("ada", "two") is not None
+
+
+def test_a_call_may_come_back_in_other_writing_but_not_many_times_as_long() -> None:
+    call = Message(Role.ASSISTANT, '{"a": "\u00e9"}', channel=Channel.COMMENTARY, recipient="functions.add")
+    replay = Replay((call,), {0: "call_1"})
+    for blanks, same in ((0, True), (1_000, True), (100_000, False)):
+        arguments = '{"a":"\\u00e9"' + " " * blanks + "}"
+        assert replay.has_call("call_1", "functions.add", arguments) is same

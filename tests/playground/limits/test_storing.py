@@ -129,6 +129,8 @@ async def test_turns_begin_below_the_bound_only_and_temporary_chats_go_on(tmp_pa
         await settled(owner, first["generation"]["id"])
         name = first["conversation"]["id"]
         again = {"conversation_id": name, "regenerate": first["user_message"]["id"]}
+        gone = await owner.post("/api/turns", json={"text": "Hello", "conversation_id": "t" + name})
+        assert told(gone) == (404, "not_found", "")
         for body in ({"text": "Hello"}, {"text": "Hello", "conversation_id": name}, again):
             refused = await owner.post("/api/turns", json=body)
             assert told(refused) == (409, "stored_too_much", "")
