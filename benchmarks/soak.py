@@ -6,7 +6,8 @@ Serves the real application on a real socket with the scripted engine of the tes
 People come and go: they ask, follow streams or leave in the middle, read, search, rename, export, import,
 delete and take back. Every five seconds the server's memory, open files and threads are noted, and each
 minute what Python, SQLite and the C library's heap have in use. Prints a Markdown table; slopes are straight
-lines through the second half.
+lines through the second half. What stays is what the memory falls back to: the lowest of each minute, without
+what requests hold at the moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import itertools
+import operator
 import random
 import statistics
 import subprocess
@@ -192,10 +195,10 @@ async def use(
         if len(notes) % COUNT_EVERY == 0:
             counts.append([time.monotonic() - began, *await asyncio.to_thread(count)])
             sizes = " ".join(f"{each:,.1f}" for each in counts[-1][1:])
-            memory = server.memory_info().rss / 2**20
-            print(f"{counts[-1][0] / 60:.0f} min: {memory:.1f} MiB; {sizes}", file=sys.stderr)
-        memory = server.memory_info().rss / 2**20
-        notes.append((time.monotonic() - began, memory, server.num_fds(), server.num_threads()))
+            resident = server.memory_info().rss / 2**20
+            print(f"{counts[-1][0] / 60:.0f} min: {resident:.1f} MiB; {sizes}", file=sys.stderr)
+        resident = server.memory_info().rss / 2**20
+        notes.append((time.monotonic() - began, resident, server.num_fds(), server.num_threads()))
     await asyncio.gather(*crowd)
     await asyncio.sleep(EVERY_SECONDS)
     print("| what | value |\n|---|---|")
@@ -205,7 +208,9 @@ async def use(
     for name, column in (("memory, MiB", 1), ("open files", 2), ("threads", 3)):
         quarter = notes[len(notes) // 4]
         print(f"| {name}: after a quarter, at the end | {quarter[column]:.0f}, {notes[-1][column]:.0f} |")
-    print(f"| memory, MiB an hour in the second half | {slope([note[:2] for note in notes]):.1f} |")
+    memory = [note[:2] for note in notes]
+    print(f"| memory, MiB an hour in the second half | {slope(memory):.1f} |")
+    print(f"| the lowest of each minute, MiB an hour in the second half | {slope(lowest(memory)):.1f} |")
     for column, name in enumerate(COUNTED, start=1):
         early, late = counts[len(counts) // 4][column], counts[-1][column]
         hourly = slope([(each[0], each[column]) for each in counts])
@@ -217,6 +222,12 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     """What grows in an hour, by a straight line through the second half of (seconds, value)."""
     half = points[len(points) // 2 :]
     return 3600 * statistics.linear_regression([x for x, _ in half], [y for _, y in half]).slope
+
+
+def lowest(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The lowest of each minute of (seconds, value)."""
+    minutes = itertools.groupby(points, lambda point: point[0] // 60)
+    return [min(minute, key=operator.itemgetter(1)) for _, minute in minutes]
 
 
 def failed(statuses: Counter[int]) -> int:
