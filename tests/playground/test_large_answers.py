@@ -28,7 +28,7 @@ from storage.records import ChatSettings
 from tests.attacks.slow_holders import STALLED, Reading, hold
 from tests.attacks.test_slow_sockets import until
 from tests.conftest import Scale
-from tests.playground.test_limits import Clock
+from tests.playground.limits.test_rates import Clock
 from tests.playground.world import TIMEOUT, World, running
 
 LETTERS = 3_000_000

@@ -10,7 +10,7 @@ import pytest
 from playground.errors import PlaygroundError
 from playground.limits.addresses import asking_address
 from playground.limits.line import PROMPTS_AT_ONCE, FairLine, PromptThreads, Ticket
-from tests.playground.test_limits import Clock
+from tests.playground.limits.test_rates import Clock
 
 
 async def begun(line: FairLine, address: str, person: str = "") -> asyncio.Task[Ticket]:
