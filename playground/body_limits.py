@@ -1,8 +1,8 @@
 """What a request's body may be, asked while it arrives and before anybody reads it, as ASGI.
 
 All bodies but the file of an import are JSON, which is parsed as a whole on the thread that serves everybody.
-The time that takes depends less on the bytes than on the values: 2 MB of nested lists take a hundred times as
-long as one text of 2 MB, so both are bounded.
+The time that takes depends less on the bytes than on the values: nested lists take many times as long as one
+text of the same length, so both are bounded.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class BodyLimits:
             if complete:
                 whole = b"".join(parts)
                 parts.clear()
-                if has_too_many_values(whole):
+                if message["type"] == "http.request" and has_too_many_values(whole):
                     return refused(_too_many_values())
             return message
 

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -25,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings
 
 from inference.types import ToolSpec
+from playground.strict import Strict
 
 FILE_BYTES = 1_000_000
 MOST_FUNCTIONS = 32
@@ -43,10 +42,8 @@ class OperatorFunction:
     timeout_seconds: float
 
 
-class _Item(BaseModel):
+class _Item(Strict):
     """One function of the file."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     name: StrictStr
     description: StrictStr = ""

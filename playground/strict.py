@@ -17,7 +17,7 @@ class Strict(BaseModel):
     @classmethod
     def _first_strange_key(cls, given: object) -> object:
         """Leave one of very many: each would be noted as a fault of its own, for seconds."""
-        if not isinstance(given, dict) or len(given) <= MOST_KEYS or cls.model_config["extra"] != "forbid":
+        if not isinstance(given, dict) or len(given) <= MOST_KEYS:
             return given
         known = {field.alias or name for name, field in cls.model_fields.items()}
         strange = next(key for key in given if key not in known)
