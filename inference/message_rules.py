@@ -16,12 +16,17 @@ from typing import Any
 
 from inference.errors import HarmonyFormatError
 from inference.long_text import has_long_piece
-from inference.types import Channel, Message, Prompt, ResponseFormat, Role, ToolSpec
+from inference.types import Channel, Message, Prompt, ResponseFormat, Role
 from inference.vocabulary import ASSISTANT, CALL, END, START, VOCAB_SIZE
 
 PYTHON = "python"
 FUNCTIONS = "functions."
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MOST_TOOL_CHARS = 250_000
+"""Of all functions of a prompt: names, descriptions and schemas as compact JSON."""
+MOST_TOOL_VALUES = 20_000
+"""Lists, objects and commas of all schemas. The library writes all functions at once, and no other thread of
+this process runs meanwhile: both bounds keep that short."""
 
 
 def is_function_name(name: str) -> bool:
@@ -190,11 +195,12 @@ def checked_tools(prompt: Prompt) -> list[CheckedTool]:
     """The declared functions.
 
     Raises:
-        HarmonyFormatError: a name is not allowed or comes twice, a schema is not JSON, or a
-            description holds a run of characters that would take the encoder seconds.
+        HarmonyFormatError: a name is not allowed or comes twice, a schema is not JSON, together they are
+            too long, or one holds a run of characters that would take the encoder seconds.
     """
     names: set[str] = set()
     tools: list[CheckedTool] = []
+    chars = values = 0
     for tool in prompt.tools:
         if not is_function_name(tool.name):
             raise HarmonyFormatError(
@@ -204,18 +210,21 @@ def checked_tools(prompt: Prompt) -> list[CheckedTool]:
             raise HarmonyFormatError("Two tools have the same name.")
         names.add(tool.name)
         check_text(tool.description, "A tool's description")
-        schema = _plain_schema(tool)
-        if has_long_piece(tool.description) or has_long_piece(json.dumps(schema, ensure_ascii=False)):
+        schema = "null" if tool.parameters is None else _schema_text(tool.parameters, "A tool's parameters")
+        chars += len(tool.name) + len(tool.description) + len(schema)
+        values += sum(map(schema.count, ",[{"))
+        if chars > MOST_TOOL_CHARS:
+            raise HarmonyFormatError(
+                f"The functions are longer than {MOST_TOOL_CHARS:,} characters of JSON together."
+            )
+        if values > MOST_TOOL_VALUES:
+            raise HarmonyFormatError(
+                f"The functions hold more than about {MOST_TOOL_VALUES:,} values together."
+            )
+        if has_long_piece(tool.description) or has_long_piece(schema):
             raise HarmonyFormatError("A tool's description holds a word that is far too long.")
-        tools.append(CheckedTool(tool.name, tool.description, schema))
+        tools.append(CheckedTool(tool.name, tool.description, json.loads(schema)))
     return tools
-
-
-def _plain_schema(tool: ToolSpec) -> dict[str, Any] | None:
-    if tool.parameters is None:
-        return None
-    plain: dict[str, Any] = json.loads(_schema_text(tool.parameters, "A tool's parameters"))
-    return plain
 
 
 def _schema_text(schema: Mapping[str, Any], what: str) -> str:

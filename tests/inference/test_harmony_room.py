@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 
 import pytest
 
-from inference.errors import PromptTooLong
+from inference import harmony
+from inference.errors import HarmonyFormatError, PromptTooLong
 from inference.harmony import HarmonyCodec
-from inference.types import Channel, Message, Prompt, Role
+from inference.message_rules import MOST_TOOL_CHARS, MOST_TOOL_VALUES
+from inference.types import Channel, Message, Prompt, Role, ToolSpec
 from tests.inference.harmony_cases import user
 
 codec = HarmonyCodec.load()
@@ -96,3 +99,37 @@ def test_a_last_turn_that_is_too_long_stays_too_long(work: Work) -> None:
     with pytest.raises(PromptTooLong):
         codec.render_within(Prompt([*turns("Hello."), user("a b " * 100_000)]), 700, CONTEXT)
     assert work.chars == 0
+
+
+def functions(chars: int, values: int) -> list[ToolSpec]:
+    """Two with so many characters of JSON, and so many lists, objects and commas."""
+    listed = {"enum": [1] * (values - 1)}
+    first = ToolSpec("a", "", listed)
+    rest = chars - len(json.dumps(listed, separators=(",", ":"))) - len("ab" + "null")
+    return [first, ToolSpec("b", ("word " * (rest // 5 + 1))[:rest])]
+
+
+def test_long_functions_are_written() -> None:
+    ids = codec.render(Prompt([user("x")], tools=functions(MOST_TOOL_CHARS, MOST_TOOL_VALUES)))
+    assert codec.decode(ids).count(" word") > MOST_TOOL_CHARS // 5 - 2 * MOST_TOOL_VALUES // 5 - 10
+
+
+@pytest.mark.parametrize(
+    ("more_chars", "more_values", "sentence"),
+    [
+        (1, 0, "longer than 250,000 characters of JSON together"),
+        (1_700_000, 0, "longer than 250,000 characters of JSON together"),
+        (0, 1, "more than about 20,000 values together"),
+        (0, 80_000, "more than about 20,000 values together"),
+    ],
+)
+def test_functions_that_are_too_long_are_not_written(
+    monkeypatch: pytest.MonkeyPatch, more_chars: int, more_values: int, sentence: str
+) -> None:
+    """Written by the library all at once, they would hold up everybody."""
+    written: list[object] = []
+    monkeypatch.setattr(harmony, "_developer_message", written.append)
+    tools = functions(MOST_TOOL_CHARS + more_chars, MOST_TOOL_VALUES + more_values)
+    with pytest.raises(HarmonyFormatError, match=sentence):
+        codec.render(Prompt([user("x")], tools=tools))
+    assert written == []
