@@ -8,6 +8,8 @@ import unicodedata
 from playground.errors import PlaygroundError
 
 TITLE_CHARS = 60
+GLANCE = 1000
+"""Nearly every text shows something in its first so many characters."""
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|[\r\n]+")
 GREETING = re.compile(
     r"^(?:(?:hi|hello|hey|hallo|hola|salut|bonjour|ciao|good (?:morning|afternoon|evening))"
@@ -23,7 +25,7 @@ def check_message(text: str, limit: int) -> str:
         PlaygroundError: it shows nothing (empty, white space, zero-width characters), is too long or is not
             valid Unicode.
     """
-    if not any(is_visible(character) for character in text):
+    if not says_something(text):
         raise PlaygroundError("empty_message", "Write a message first.", param="text")
     if len(text) > limit:
         raise PlaygroundError(
@@ -35,8 +37,15 @@ def check_message(text: str, limit: int) -> str:
     return text
 
 
-def is_visible(character: str) -> bool:
-    """False for white space and for format characters such as the zero-width space."""
+def says_something(text: str) -> bool:
+    """Whether anything in it is seen: white space and format characters, as the zero-width space, are not.
+
+    A long text is looked at by the characters that it is made of, which are few.
+    """
+    return any(map(_is_visible, text[:GLANCE])) or any(map(_is_visible, set(text[GLANCE:])))
+
+
+def _is_visible(character: str) -> bool:
     return not character.isspace() and unicodedata.category(character) != "Cf"
 
 
@@ -61,7 +70,7 @@ def check_unicode(text: str, param: str, noun: str) -> None:
 def check_line(text: str, param: str, noun: str) -> str:
     """The text as one line. Raises PlaygroundError when it shows nothing or holds a broken character."""
     check_unicode(text, param, noun)
-    if not any(map(is_visible, text)):
+    if not says_something(text):
         raise PlaygroundError("invalid_parameter", f"A {noun} needs at least one letter.", param=param)
     return " ".join(text.split())
 

@@ -27,7 +27,7 @@ from inference.types import (
     TokensGenerated,
 )
 from playground.runs import Run, RunRegistry
-from playground.text import is_visible, shortened, title_from, title_without_greeting
+from playground.text import says_something, shortened, title_from, title_without_greeting
 from storage.errors import StorageError
 from storage.records import ConversationRecord, GenerationRecord, GenerationStatus, TurnRecord, new_id
 from storage.store import Store
@@ -150,7 +150,7 @@ class Titles:
 def clean(text: str) -> str:
     """The first line that says something, without quotation marks around it; "" where none does."""
     lines = (line.lstrip("# ").strip(AROUND) for line in text.splitlines())
-    return shortened(" ".join(next((line for line in lines if any(map(is_visible, line))), "").split()))
+    return shortened(" ".join(next((line for line in lines if says_something(line)), "").split()))
 
 
 def _answer(store: Store, owner_id: str, generation_id: str) -> str:

@@ -14,7 +14,7 @@ from inference.message_rules import checked_messages
 from inference.types import Channel, Message, Role
 from playground.api.bodies import INSTRUCTIONS_CHARS, TITLE_CHARS
 from playground.exchange.refused import ImportRefused, named
-from playground.text import is_visible, title_from
+from playground.text import says_something, title_from
 from storage.drafts import ConversationDraft, GenerationDraft, MessageNode
 from storage.records import ChatSettings
 
@@ -125,7 +125,7 @@ class DraftBuilder:
 
     def question(self, parent: str | None, text: str, at: datetime | None) -> str | None:
         """Add what the user wrote; None where it says nothing."""
-        if not any(is_visible(character) for character in text):
+        if not says_something(text):
             self.leave_out(LeftOut.EMPTY)
             return None
         return self._add(parent, Message(Role.USER, self.clean(text)), at)

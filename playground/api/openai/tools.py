@@ -106,6 +106,8 @@ def _allowed(value: Mapping[str, Any], tools: list[ToolSpec]) -> tuple[ToolChoic
     inner = value.get("allowed_tools", value)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("tools"), list):
         raise invalid("tool_choice.tools must be a list of functions.", "tool_choice")
+    if len(inner["tools"]) > MOST_TOOLS:
+        raise invalid(f"tool_choice.tools holds more than {MOST_TOOLS} functions.", "tool_choice")
     names = [_name_in(each) for each in inner["tools"]]
     for name in names:
         _check_declared(name, tools)

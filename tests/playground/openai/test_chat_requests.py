@@ -129,11 +129,15 @@ async def test_the_format_and_the_effort_stand_in_the_prompt(world: World) -> No
 
 async def test_only_allowed_tools_are_declared(world: World) -> None:
     now = {"type": "function", "function": {"name": "now"}}
-    allowed = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "now"}}]}
-    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    named = [{"type": "function", "function": {"name": "now"}}]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": named}}
     prompt = await prompt_of(world, USER, tools=[RAIN, now], tool_choice=choice)
     assert "type now" in prompt
     assert "get_rain" not in prompt
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": named * 129}}
+    refused = await post(world.url, body_of(tools=[RAIN, now], tool_choice=choice))
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == "tool_choice.tools holds more than 128 functions."
 
 
 # --- settings ---
