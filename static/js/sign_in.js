@@ -5,7 +5,6 @@ import { createDialog } from "./dialog.js";
 import { byId, el } from "./dom.js";
 import { notice } from "./notice.js";
 import { idOf, pathOf } from "./router.js";
-import { rememberedTheme, setTheme } from "./theme.js";
 import { toast } from "./toast.js";
 
 const FRAMED = "Browsers keep sign-in out of pages that are shown inside another page. It opens in a new tab, and you can go on there.";
@@ -144,7 +143,6 @@ function reloadButton() {
  */
 export function showWelcome(signIn, reason = "", known = false) {
   document.documentElement.dataset.pgGate = "";
-  setTheme(rememberedTheme());
   const link = signInLink(() => signIn, { testid: "welcome-sign-in", another: known, ...(known ? { words: ANOTHER } : {}) });
   const note = reason || FIRST;
   const section = el(

@@ -2,7 +2,7 @@
 
 const KEY = "pg-theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let choice = "system";
+let choice = rememberedTheme();
 
 function apply() {
   const night = choice === "dark" || (choice === "system" && dark.matches);
@@ -12,9 +12,10 @@ function apply() {
 }
 
 dark.addEventListener("change", apply);
+apply();
 
 /** @returns {"system"|"light"|"dark"} what was shown last */
-export function rememberedTheme() {
+function rememberedTheme() {
   try {
     const last = localStorage.getItem(KEY);
     return last === "light" || last === "dark" ? last : "system";

@@ -93,6 +93,23 @@ def test_the_theme_follows_the_system_until_it_is_chosen(new_page: NewPage) -> N
     expect(page.locator("html")).to_have_attribute("data-pg-theme", "light")
 
 
+@pytest.mark.parametrize(("chosen", "shown"), [("system", "dark"), ("light", "light")])
+def test_the_theme_is_there_before_the_server_has_answered(
+    new_page: NewPage, chosen: str, shown: str
+) -> None:
+    page = new_page(color_scheme="dark")
+    expect(page.locator("body")).to_have_class(re.compile(r"\bdark\b"))
+    page.evaluate("chosen => localStorage.setItem('pg-theme', chosen)", chosen)
+    page.route("**/api/bootstrap", lambda _: None)  # the server never answers
+    page.reload()
+    expect(page.get_by_test_id("composer-hint")).to_contain_text("Connecting…")
+    assert page.evaluate("document.documentElement.dataset.pgTheme") == shown
+    assert page.evaluate("document.body.classList.contains('dark')") is (shown == "dark")
+    page.route("**/js/main.js", lambda _: None)  # and nothing but what stands before the first paint runs
+    page.reload(wait_until="commit")
+    expect(page.locator("html")).to_have_attribute("data-pg-theme", shown)
+
+
 def test_what_is_chosen_before_the_server_answers_stays_chosen(served: Served, page: Page) -> None:
     held: list[Route] = []
 
