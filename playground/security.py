@@ -1,7 +1,7 @@
 """What every request passes before it reaches a route: pure ASGI, so that streams and cancellation work.
 
 ``SecurityHeaders``  the same headers on every answer, errors included; stricter ones for shared conversations
-``HostCheck``        only the host names in ``ALLOWED_HOSTS``, where that is set
+``HostCheck``        only this server's own names
 ``OriginCheck``      what changes something must come from the page's own origin
 ``Surface``          only the addresses that the page needs; the rest of Gradio's is closed
 ``PageRewrite``      ``/c/<id>`` shows the page of ``/``
@@ -17,6 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError, method_not_allowed, not_found
+from playground.hosts import HostNames
+from playground.settings import HOST_NAME
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -94,19 +96,24 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-class HostCheck:
-    """Refuses requests for other host names than ``allowed`` (all, where it is empty)."""
+HOW_TO_ALLOW = "Its operator can allow it in ALLOWED_HOSTS."
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+
+class HostCheck:
+    """Refuses requests for other host names than ``names``."""
+
+    def __init__(self, app: ASGIApp, names: HostNames) -> None:
         self.app = app
-        self.allowed = frozenset(allowed)
+        self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.allowed:
+        if scope["type"] == "http":
             host = _split("//" + Headers(scope=scope).get("host", "").lower())
-            if host.netloc not in self.allowed and (host.hostname or "") not in self.allowed:
-                error = PlaygroundError("invalid_host", "This server does not answer under that name.")
-                await error.response()(scope, receive, send)
+            name = host.hostname or ""
+            if not self.names.serves(host.netloc, name):
+                called = f"the name {name}" if HOST_NAME.match(name) else "that name"
+                sentence = f"This server does not answer under {called}. {HOW_TO_ALLOW}"
+                await PlaygroundError("invalid_host", sentence).response()(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

@@ -58,7 +58,10 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
         default=False, description="Trust the X-Forwarded-* headers of the proxy in front."
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Host names that may be asked for, separated by commas; empty allows all."
+        default=(),
+        description="Names under which people reach the server, separated by commas: chat.example.org, "
+        ".example.org for all that end so, * for any. Empty is that of PUBLIC_URL or SPACE_HOST and this "
+        "machine's own; addresses in numbers are always served.",
     )
     space_id: str | None = Field(default=None, description="Set by Hugging Face Spaces: the Space's name.")
     space_host: str | None = Field(
@@ -127,6 +130,16 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     def _split_hosts(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*" and re.search(r"[^a-z0-9.:\[\]_-]", name):
+                raise ValueError(
+                    f"{name} is no host name; write chat.example.org, .example.org for all that end so, or *"
+                )
         return value
 
     @field_validator("public_url")

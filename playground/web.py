@@ -43,6 +43,7 @@ from playground.api.openai.models import ollama
 from playground.backups import Backups
 from playground.body_limits import BodyLimits
 from playground.completions.service import CompletionService
+from playground.hosts import HostNames
 from playground.housekeeping import tidy_regularly
 from playground.large_answers import LargeAnswers
 from playground.limits.middleware import AddressLimits
@@ -199,5 +200,5 @@ def _add_middleware(app: FastAPI, settings: Settings, rates: Rates, page_served:
     app.add_middleware(BodyLimits)
     app.add_middleware(OriginCheck, own_hosts=settings.own_hosts)
     app.add_middleware(AddressLimits, rates=rates, hops=settings.proxy_hops if settings.trusts_proxy else 0)
-    app.add_middleware(HostCheck, allowed=settings.allowed_hosts)
+    app.add_middleware(HostCheck, names=HostNames.of(settings))
     app.add_middleware(SecurityHeaders)

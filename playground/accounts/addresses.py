@@ -29,7 +29,7 @@ def safe_next(value: str | None) -> str:
 def origin_of(request: Request, settings: Settings) -> str | None:
     """The scheme and host under which the provider knows this app; None where the request names no host.
 
-    ``ALLOWED_HOSTS`` has been checked before.
+    That it is one of this server's names has been checked before (``playground.hosts``).
     """
     if settings.public_url is not None:
         return settings.public_url

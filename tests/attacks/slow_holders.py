@@ -26,11 +26,11 @@ def request_of(kind: str, reading: Reading) -> bytes:
     if kind == SILENT:
         return b""
     if kind == HALF_HEADER:
-        return b"GET /healthz HTTP/1.1\r\nHost: playground.test\r\nX-Slow: "
+        return b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
     if kind == HALF_BODY:
-        begin = b"POST /api/turns HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        begin = b"POST /api/turns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         return begin + b'Content-Length: 999\r\n\r\n{"te'
-    head = f"GET {reading.path} HTTP/1.1\r\nHost: x\r\nCookie: {reading.cookie}\r\n\r\n"
+    head = f"GET {reading.path} HTTP/1.1\r\nHost: localhost\r\nCookie: {reading.cookie}\r\n\r\n"
     return head.encode("ascii")
 
 

@@ -1,4 +1,5 @@
-"""A6: no other site's page changes anything, whatever it sends, and no answer leads to another site.
+"""A6: no other site's page changes anything, whatever it sends or calls this server, and no answer leads to
+another site.
 
 Where a sign-in may lead is tested in ``test_oauth_flows``, real pages of other sites in
 ``test_cross_site_pages``.
@@ -8,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from playground.hosts import HostNames
 from playground.security import OriginCheck
 from tests.attacks.access import ROUTES
 from tests.attacks.raw import raw
@@ -125,13 +128,25 @@ PLACES = [
 ]  # fmt: skip
 
 
-async def test_no_answer_leads_to_another_site(cast: Cast, tell: Tell) -> None:
-    """Also for a browser that was made to name another host, where no host names are set."""
-    hosts = [cast.world.url.removeprefix("http://"), "evil.example", "evil.example:80@127.0.0.1", "[", "x y"]
-    assert len(PLACES) * len(hosts) >= 60
+HOSTS = ["own", "evil.example", "evil.example:80@127.0.0.1", "[", "x y"]
+REBOUND = [
+    "evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example", "evil",
+    "localhost@evil.example", "evil.example.", "", "[", "127.0.0.1, evil.example", "xn--lcalhost-54a",
+]  # fmt: skip
+
+
+async def test_no_answer_leads_to_another_site(tmp_path: Path, tell: Tell) -> None:
+    """Also for a browser that was made to name another host, where every name is served."""
+    async with make_app(tmp_path, allowed_hosts="*") as open_to_all:
+        await no_way_out(open_to_all.world.url)
+    tell(f"{len(PLACES) * len(HOSTS)} addresses that name another site: no redirect there")
+
+
+async def no_way_out(url: str) -> None:
+    assert len(PLACES) * len(HOSTS) >= 60
     for place in PLACES:
-        for host in hosts:
-            status, head, _ = await raw(cast.world.url, place, headers={"Host": host})
+        for host in [url.removeprefix("http://") if host == "own" else host for host in HOSTS]:
+            status, head, _ = await raw(url, place, headers={"Host": host})
             lines = [
                 line for line in head.decode("latin-1").split("\r\n") if line.lower().startswith("location:")
             ]
@@ -141,7 +156,38 @@ async def test_no_answer_leads_to_another_site(cast: Cast, tell: Tell) -> None:
                 own = target.startswith("/") and not target.startswith(("//", "/\\"))
                 # A directory is named as the browser named the host; nobody can make a victim's browser lie.
                 assert own or target.startswith(f"http://{host}/"), (place, host, target)
-    tell(f"{len(PLACES) * len(hosts)} addresses that name another site: no redirect there")
+
+
+async def test_under_another_sites_name_nothing_answers(cast: Cast, ids: Ids, tell: Tell) -> None:
+    """A page whose name was made to point here sends its own name, whatever else it says."""
+    before = counts(cast)
+    assert await answered_under(cast, ids, REBOUND) == []
+    assert counts(cast) == before
+    tell(f"{len(ROUTES) + 2} routes under {len(REBOUND)} names of others: all refused")
+
+
+async def answered_under(cast: Cast, ids: Ids, names: list[str]) -> list[str]:
+    """What is not refused of all routes, with Alice's cookies, as a browser asks under these names."""
+    answered: list[str] = []
+    port = cast.world.url.rpartition(":")[2]
+    for name in (each.format(port=port).encode() for each in names):
+        for route in [("GET", "/"), ("GET", "/healthz"), *sorted(ROUTES)]:
+            headers = {b"host": name, b"origin": b"http://" + name, b"sec-fetch-site": b"same-origin"}
+            answer = await cast.owner.request(
+                route[0], **{**calls_of(route, ids, ids)[0], "headers": headers}
+            )
+            if answer.status_code != 400 or (route[0] != "HEAD" and b"invalid_host" not in answer.content):
+                answered.append(f"{route} {name!r}: {answer.status_code}")
+    return answered
+
+
+async def test_without_the_check_another_sites_name_is_served(
+    cast: Cast, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted hole: every name is the server's own."""
+    monkeypatch.setattr(HostNames, "serves", lambda self, netloc, name: True)
+    mine = await cast.owner.get("/api/conversations", headers={"host": "evil.example"})
+    assert mine.json()["items"]
 
 
 async def test_without_the_check_another_site_changes_things(

@@ -140,6 +140,7 @@ def over_the_wire(on: Fuzzed, count: int, first_seed: int) -> None:
                     b"GET http://elsewhere/ HTTP/1.1",
                     b"OPTIONS * HTTP/1.1",
                     b"Host: x",
+                    b"Host: localhost",
                     b"Host: [::1",
                     b"Content-Length: 5",
                     b"Content-Length: -5",

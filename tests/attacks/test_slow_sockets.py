@@ -183,7 +183,7 @@ async def test_the_rest_of_a_refused_body_ends_the_connection(tmp_path: Path) ->
     async with running(tmp_path, connections=QUICK) as world:
         port = httpx.URL(world.url).port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         answer = await reader.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 404 ")
         async with asyncio.timeout(TIMEOUT):

@@ -108,7 +108,7 @@ async def cut_after(world: World, cookie: str, path: str, seen: int) -> None:
     """Read until so many events were seen, then be gone without a word."""
     where = httpx.URL(world.url)
     reader, writer = await asyncio.open_connection(where.host, where.port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n".encode())
     received = b""
     while received.count(b"\nid: ") + received.count(b"\r\nid: ") < seen:
         chunk = await reader.read(65_536)
@@ -172,7 +172,7 @@ async def test_who_is_gone_before_the_answer_finds_one_turn_later(tmp_path: Path
         before = Held.now(world)
         for number in range(scale(10, 200)):
             body = f'{{"text": "What is 12 + 30?", "client_id": "c{number}"}}'.encode()
-            head = f"POST /api/turns HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n"
+            head = f"POST /api/turns HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n"
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             _, writer = await asyncio.open_connection(where.host, where.port)
             writer.write(head.encode() + body[: len(body) if number % 3 else -1])

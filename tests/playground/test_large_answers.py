@@ -149,7 +149,7 @@ async def test_a_reader_who_takes_hours_is_closed_and_a_slow_one_is_not(
     config = Config(world.app)
     connection = GuardedProtocol(guard, config, ServerState(), {})
     connection.connection_made(transport)
-    connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     waits, paused = 0, False
     for _ in range(120):
         waits = max(0, waits - rate)

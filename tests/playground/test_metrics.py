@@ -134,7 +134,7 @@ FORWARDED: Iterable[dict[str, str]] = (
 
 @pytest.mark.parametrize("headers", FORWARDED)
 async def test_what_comes_through_a_proxy_is_not_local(tmp_path: Path, headers: dict[str, str]) -> None:
-    async with running(tmp_path) as world:
+    async with running(tmp_path, allowed_hosts="*") as world:
         answer = await scrape(world, **headers)
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "not_found"

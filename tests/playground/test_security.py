@@ -131,9 +131,10 @@ async def test_behind_a_proxy_the_public_address_is_an_own_origin(tmp_path: Path
 @pytest.mark.parametrize(
     "path", ["/", "/config", "/api/bootstrap", "/static/favicon.svg", "/gradio_api/info"]
 )
-async def test_no_other_site_may_read_an_answer(world: World, path: str) -> None:
-    async with world.browser() as browser:
-        for host in ("playground.example.org", "127.0.0.1"):
+async def test_no_other_site_may_read_an_answer(tmp_path: Path, path: str) -> None:
+    name = "playground.example.org"
+    async with running(tmp_path, allowed_hosts=name) as world, world.browser() as browser:
+        for host in (name, "127.0.0.1"):
             foreign = {"host": host, "origin": "https://evil.example"}
             plain = await browser.get(path, headers=foreign)
             asking = {**foreign, "access-control-request-method": "POST"}
@@ -141,6 +142,7 @@ async def test_no_other_site_may_read_an_answer(world: World, path: str) -> None
             for answer in (plain, preflight):
                 assert "access-control-allow-origin" not in answer.headers
                 assert "access-control-allow-credentials" not in answer.headers
+            assert plain.status_code != 400
 
 
 async def test_only_the_named_hosts_are_served(tmp_path: Path) -> None:
@@ -155,6 +157,10 @@ async def test_only_the_named_hosts_are_served(tmp_path: Path) -> None:
         ):
             answer = await browser.get("/healthz", headers={"host": host})
             assert answer.status_code == status, host
+            if status == 400:
+                message = answer.json()["error"]["message"]
+                assert message.endswith("Its operator can allow it in ALLOWED_HOSTS.")
+                assert ("evil.example" in message) == ("evil" in host)
 
 
 async def test_a_conversations_address_serves_the_page_with_assets_that_are_found(world: World) -> None:
@@ -247,6 +253,6 @@ async def test_half_a_request_over_the_wire_leaves_the_server_well(world: World)
     port = httpx.URL(world.url).port
     assert port is not None
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        raw.sendall(b"POST /api/turns HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        raw.sendall(b"POST /api/turns HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     async with asyncio.timeout(TIMEOUT), world.browser() as browser:
         assert (await browser.get("/healthz")).json()["status"] == "ok"
