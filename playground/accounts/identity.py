@@ -10,7 +10,9 @@ import hashlib
 import re
 import secrets
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
@@ -122,6 +124,29 @@ class Tokens:
 
     def __contains__(self, token: str) -> bool:
         return token_hash(token) in self._hashes
+
+
+class Replaced:
+    """Tokens in whose place their browsers get another one, for ``seconds``. Thread-safe.
+
+    What a browser sent before it had the new one may arrive later than what brought it. Nobody becomes a
+    guest by that: the answer's cookie would take the place of the new one.
+    """
+
+    def __init__(self, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._tokens = Tokens()
+
+    def note(self, token: str | None) -> None:
+        """This one is about to be replaced; if it is not after all, it stands for whom it stood for."""
+        if token is not None:
+            self._tokens.forget(token)  # so that it is the latest
+            self._tokens.note(token, str(self._clock()))
+
+    def __contains__(self, token: str) -> bool:
+        noted = self._tokens.holder(token)
+        return bool(noted) and self._clock() - float(noted) < self._seconds
 
 
 class Doorman(Protocol):

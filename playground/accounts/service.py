@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from playground.accounts.identity import KEY_PREFIX, MOST_GUESTS, Tokens, Visit, new_token, token_hash
+from playground.accounts.identity import (
+    KEY_PREFIX,
+    MOST_GUESTS,
+    Replaced,
+    Tokens,
+    Visit,
+    new_token,
+    token_hash,
+)
 from playground.accounts.rules import still_listed
 from playground.errors import PlaygroundError
 from playground.settings import Settings
@@ -22,6 +30,7 @@ from storage.store import Store
 
 KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}\Z")
 HINT_CHARS = 4
+CHANGED = "You have just signed in or out in this browser. Please try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ class Accounts:
         """The latest that stand for a guest, as the database has said before."""
         self.sessions = Tokens()
         """Those of sessions that were seen, also when they are over: one that ended by a ban says so."""
+        self.replaced = Replaced()
         self.idle = timedelta(days=settings.session_idle_days)
         self.lifetime = timedelta(days=settings.session_days)
 
@@ -75,7 +85,8 @@ class Accounts:
         A stranger becomes a guest otherwise, and gets a cookie; ``admit`` is asked before and may refuse.
 
         Raises:
-            PlaygroundError: 401 for a key that is none, 403 for somebody who may not come in any more.
+            PlaygroundError: 401 for a key that is none, 403 for somebody who may not come in any more, 409
+                where the browser has another token meanwhile.
         """
         if visit.keys:
             return self._by_key(visit.keys)
@@ -89,9 +100,10 @@ class Accounts:
             return None
         if token is None or token not in self.guests:
             if token is None or not self.store.has_guest(token_hash(token)):
+                if token is not None and token in self.replaced and not self._is_remembered(token):
+                    raise PlaygroundError("identity_changed", CHANGED, status=409)
                 admit()
-                # In this order: another request of the same page may just be moving it from here to there.
-                if token is None or not (token in self.issued or token in self.guests):
+                if token is None or not self._is_remembered(token):
                     token = visit.give = self._new_token()
             self.guests.note(token)
             self.issued.forget(token)
@@ -131,6 +143,7 @@ class Accounts:
         """End this browser's session; a guest stays who he is, for nobody could find his things again."""
         if actor.session_id is None:
             return
+        self.replaced.note(visit.token)
         with contextlib.suppress(NotFound):  # ended meanwhile
             self.store.end_session(actor.user_id, actor.session_id)
         self.start_over(visit)
@@ -146,6 +159,10 @@ class Accounts:
         token = new_token()
         self.issued.note(token)
         return token
+
+    def _is_remembered(self, token: str) -> bool:
+        # In this order: another request of the same page may just be moving it from here to there.
+        return token in self.issued or token in self.guests
 
     def is_known(self, token: str) -> bool:
         """Whether this cookie stands for a guest who has been here, or for a session. Blocks."""

@@ -112,6 +112,7 @@ class SignIn:
             guest_id = (await run_in_threadpool(self._accounts.store.user_for_identity, guest_hash)).id
         owner = Owner("") if guest_id is None else self._runs.owner(guest_id)
         token = new_token()
+        self._accounts.replaced.note(visit.token)
         try:
             await run_in_threadpool(
                 self._move, owner, who, granted.access_token, token, guest_hash=guest_hash, client=client

@@ -99,6 +99,7 @@ def sign_out(actor: CurrentVisitor, visit: VisitDep, accounts: AccountsDep) -> N
 @router.delete("/account/sessions/{session_id}", status_code=204)
 def end_session(session_id: str, actor: InPerson, visit: VisitDep, accounts: AccountsDep) -> None:
     """Sign another browser out, or this one."""
+    accounts.replaced.note(visit.token)
     accounts.store.end_session(actor.user_id, session_id)
     if session_id == actor.session_id:
         accounts.start_over(visit)
@@ -107,6 +108,7 @@ def end_session(session_id: str, actor: InPerson, visit: VisitDep, accounts: Acc
 @router.delete("/account/sessions")
 def end_sessions(actor: InPerson, visit: VisitDep, accounts: AccountsDep) -> views.Json:
     """Sign out everywhere, here too."""
+    accounts.replaced.note(visit.token)
     ended = accounts.store.end_sessions(actor.user_id, except_id=None)
     if actor.session_id is not None:
         accounts.start_over(visit)
@@ -154,6 +156,7 @@ async def delete_account(
     """Delete everything of the asker's, for good; the last admin has to name another one before."""
     await run_in_threadpool(accounts.store.check_may_leave, actor.user_id)  # before anything is stopped
     await responses.stop_owner(actor.user_id)
+    accounts.replaced.note(visit.token)
     await leaving.delete_user(stores, turns, engine, actor.user_id)
     accounts.start_over(visit)
 

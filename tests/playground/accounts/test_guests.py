@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from playground.accounts.identity import Tokens, Visit
+from playground.accounts.identity import Replaced, Tokens, Visit
 from playground.accounts.service import Accounts
+from playground.errors import PlaygroundError
 from storage.store import Store
 from tests.playground.world import settings_for
 
@@ -58,6 +59,38 @@ def test_a_token_that_was_not_made_here_is_replaced(accounts: Accounts) -> None:
     asking = visit("x" * 43)
     accounts.find(asking)
     assert asking.give not in (None, asking.token)
+
+
+def test_what_arrives_after_its_token_was_replaced_makes_nobody_a_guest(accounts: Accounts) -> None:
+    times = [0.0]
+    accounts.replaced = Replaced(clock=lambda: times[-1])
+    token = loaded(accounts)
+    before = accounts.find(visit(token))
+    accounts.replaced.note(token)
+    assert accounts.find(visit(token)) == before, "it is to be, but is not yet"
+    accounts.store.delete_user(before.user_id if before else "")
+    accounts.forget(token)
+    for seconds in (0.0, 59.0):
+        times.append(seconds)
+        late = visit(token)
+        with pytest.raises(PlaygroundError, match="just signed in or out") as refused:
+            accounts.find(late)
+        assert (refused.value.status, late.give) == (409, None)
+    page = visit(token)
+    accounts.welcome(page)
+    assert page.give not in (None, token), "a page that is loaded helps at once"
+    times.append(60.0)
+    later = visit(token)
+    accounts.find(later)
+    assert later.give not in (None, token)
+
+
+def test_a_visitor_whose_sign_in_fails_stays_the_one_he_was(accounts: Accounts) -> None:
+    token = loaded(accounts)
+    accounts.replaced.note(token)
+    asking = visit(token)
+    accounts.find(asking)
+    assert asking.give is None
 
 
 def test_of_somebody_who_has_asked_one_thing_is_remembered(accounts: Accounts) -> None:

@@ -72,6 +72,26 @@ async def test_a_guests_reply_and_temporary_chat_go_on_for_the_account(tmp_path:
         assert (await settled(browser, again["generation"]["id"]))["generation"]["status"] == "finished"
 
 
+async def test_what_was_on_its_way_during_the_sign_in_does_not_undo_it(tmp_path: Path) -> None:
+    """Another tab asks every few seconds: its answer must not bring a guest's cookie after the session's."""
+    async with stage(tmp_path) as (world, _), browser_of(world) as browser, world.browser() as late:
+        await browser.get("/api/bootstrap")
+        late.cookies.update(browser.cookies)
+        assert await sign_in(browser) == ""
+        users = rows(world, "users")
+        for path in ("/api/changes", "/api/bootstrap", "/api/conversations", "/api/preferences"):
+            answer = await late.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (409, "identity_changed"), path
+            assert "set-cookie" not in answer.headers
+        assert (await me(browser))["kind"] == "account"
+        late.cookies.update(browser.cookies)
+        assert (await me(late))["kind"] == "account"
+        assert (await browser.post("/api/account/sign-out")).status_code == 204
+        answer = await late.post("/api/turns", json={"text": "Hi"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "identity_changed")
+        assert rows(world, "users") == users
+
+
 async def test_the_session_is_kept_and_the_token_only_encrypted(tmp_path: Path) -> None:
     async with stage(tmp_path) as (world, _), browser_of(world) as browser:
         assert await sign_in(browser) == ""
