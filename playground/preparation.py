@@ -5,7 +5,6 @@ Everything here is read from the database, never from what a browser says that t
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -208,7 +207,7 @@ class Preparation:
             chosen.effort,
             chosen.instructions,
             tuple(tools.values()),
-            current_date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            current_date=self._limits.date_told(),
             model_identity=chosen.model_identity,
             response_format=chosen.response_format,
         )

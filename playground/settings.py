@@ -6,6 +6,7 @@ with one line per wrong variable; the command line prints it and exits with stat
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import os
 import re
@@ -43,6 +44,11 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
         description="auto, demo, a model's name on the hub, or a local folder.",
     )
     hf_token: SecretStr | None = Field(default=None, description="The hub's access token, for gated models.")
+    prompt_date: datetime.date | None = Field(
+        default=None,
+        description="The date that the model is told, as 2026-11-22, so that a question is the same prompt "
+        "on every day; empty is today's (UTC).",
+    )
     reproducible: bool = Field(
         default=False, description="On a GPU: the same seed gives the same reply whatever else runs."
     )
@@ -181,6 +187,10 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
         """``engine_isolation``, where GPUs that are hidden from CUDA are no reason for a process."""
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}
         return "thread" if hidden and self.engine_isolation == "auto" else self.engine_isolation
+
+    def date_told(self) -> str:
+        """The date that prompts tell the model, as 2026-11-22."""
+        return (self.prompt_date or datetime.datetime.now(datetime.UTC).date()).isoformat()
 
     @property
     def database_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from playground.errors import PlaygroundError
@@ -12,10 +13,12 @@ from storage.records import ChatSettings, ReplyMode
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """Bounds of a turn: characters of a message, and tokens of a reply that names no limit of its own."""
+    """What holds for every turn: the characters of a message, the tokens of a reply that names no limit of
+    its own, and the date that the model is told."""
 
     message_chars: int
     max_tokens: int
+    date_told: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)

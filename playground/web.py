@@ -90,7 +90,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
     ``app.state.page_served`` is an event, set when the first page was sent. The lifespan ends every run and
     closes the engine and the store.
     """
-    limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default)
+    limits = TurnLimits(settings.max_message_chars, settings.max_tokens_default, settings.date_told)
     stores = Stores(store)
     operator = OperatorFunctions(settings.operator_functions, settings.max_message_chars)
     service = TurnService(stores, engine, codec, RunRegistry(), limits, operator)
@@ -102,6 +102,7 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
         service.tokens,
         settings.max_tokens_default,
         service.preparation.prompts,
+        settings.date_told,
     )
     page_served = asyncio.Event()
 

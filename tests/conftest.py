@@ -15,6 +15,8 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 # A GPU is for `benchmarks`: here everything computes on the CPU, on each machine alike.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# The demonstration model is small: told another date, it may answer in other words.
+os.environ["PROMPT_DATE"] = "2026-11-22"
 # A shell lets what it runs in the background ignore Ctrl-C; the programs that tests start would do so, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -140,7 +140,7 @@ def _chat(
 
     return Chat(
         runner,
-        Session(backend, store, Manner()),
+        Session(backend, store, Manner(), settings.date_told),
         Screen(Console(highlight=False), show_reasoning=show_reasoning),
         Lines(),
         functions,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -214,10 +213,11 @@ class Turn:
 class Session:
     """The conversation that is open, in a store that lasts or in one that ends with the program."""
 
-    def __init__(self, backend: Backend, store: Store, manner: Manner) -> None:
+    def __init__(self, backend: Backend, store: Store, manner: Manner, date_told: Callable[[], str]) -> None:
         self.backend = backend
         self.store = store
         self.manner = manner
+        self._date_told = date_told
         self.owner_id = store.user_for_identity(OWNER).id
         self.conversation: ConversationRecord | None = None
 
@@ -268,8 +268,9 @@ class Session:
 
     async def _begin(self, messages: list[Message], text: str = "", regenerate: str | None = None) -> Turn:
         manner = self.manner
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        prompt = Prompt(messages, manner.effort, manner.instructions, manner.tools, current_date=today)
+        prompt = Prompt(
+            messages, manner.effort, manner.instructions, manner.tools, current_date=self._date_told()
+        )
         question = Question(
             prompt, temperature=manner.temperature, max_tokens=manner.max_tokens, seed=manner.seed
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import os
 import sys
@@ -74,7 +73,7 @@ def infer(
     settings = common.settings_or_stop(model=None if url else model, data_dir=data_dir)
     overrides = Overrides(max_tokens, temperature, effort, seed, system)
     try:
-        asked = _read(words, source, overrides)
+        asked = _read(words, source, overrides, settings.date_told())
         _check_outfile(outfile)
     except InputError as error:
         raise common.stop(error, common.WRONG_USE) from None
@@ -90,9 +89,8 @@ def infer(
     _give(asked, replies, outfile)
 
 
-def _read(words: list[str] | None, source: Path | None, overrides: Overrides) -> Asked:
+def _read(words: list[str] | None, source: Path | None, overrides: Overrides, today: str) -> Asked:
     """The input, from the one place that has it. Raises InputError."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
     if words and source is not None:
         raise InputError("Give a question or --input, not both.")
     if words:

@@ -95,7 +95,9 @@ class CompletionService:
         tokens: ChannelTokens,
         max_tokens: int,
         prompts: PromptThreads,
+        date_told: Callable[[], str],
     ) -> None:
+        self.date_told = date_told
         self._store = store
         self._engine = engine
         self._codec = codec

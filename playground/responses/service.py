@@ -255,7 +255,7 @@ class ResponseService:
             asked.effort,
             "\n\n".join(each for each in instructions if each.strip()) or None,
             asked.declared,
-            current_date=datetime.now(UTC).date().isoformat(),
+            current_date=self._completions.date_told(),
             response_format=asked.response_format,
         )
         return self._shortened(prompt, asked) if asked.body.truncation == "auto" else prompt

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("ENGINE_STEP_LIMIT", "nan"),
         ("LOG_LEVEL", "loud"),
         ("BEHIND_PROXY", "perhaps"),
+        ("PROMPT_DATE", "yesterday"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -47,6 +49,15 @@ def test_a_bad_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name:
         load_settings()
     assert str(caught.value).startswith(f"{name}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_the_model_is_told_todays_date_or_the_one_that_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPT_DATE", "2030-01-02")
+    assert load_settings().date_told() == "2030-01-02"
+    monkeypatch.setenv("PROMPT_DATE", "")
+    days = {datetime.now(UTC).date().isoformat()}
+    told = load_settings().date_told()
+    assert told in days | {datetime.now(UTC).date().isoformat()}
 
 
 def test_the_environment_is_read_and_the_command_line_wins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ async def create_chat_completion(
     body: ChatBody, request: Request, caller: ApiOwner, completions: CompletionsDep, codec: CodecDep
 ) -> Response:
     """The model's answer to a conversation, whole or as a stream of chunks (``stream``)."""
-    wanted = read(body, completions.replays, caller.owner_id)
+    wanted = read(body, completions.replays, caller.owner_id, completions.date_told())
     begin = completions.begin(caller.owner_id, wanted.completion, caller.allowance)
     completion = await while_here(request, begin)
     answer = ChatAnswer(completion, wanted, codec)

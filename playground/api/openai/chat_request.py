@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,8 +64,8 @@ class ChatRequest:
     notes: Notes = field(default_factory=Notes)
 
 
-def read(body: ChatBody, replays: Replays, owner_id: str) -> ChatRequest:
-    """The whole of a request, in the project's own terms.
+def read(body: ChatBody, replays: Replays, owner_id: str, date_told: str) -> ChatRequest:
+    """The whole of a request, in the project's own terms. ``date_told``: what the model is told of today.
 
     Raises:
         PlaygroundError: (400) a field makes no sense, or asks for what there is not.
@@ -88,7 +87,7 @@ def read(body: ChatBody, replays: Replays, owner_id: str) -> ChatRequest:
         effort=effort,
         instructions=history.instructions,
         tools=tools,
-        current_date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        current_date=date_told,
         response_format=_response_format(body.response_format),
     )
     completion = CompletionRequest(
