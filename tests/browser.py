@@ -15,6 +15,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    Route,
     expect,
     sync_playwright,
 )
@@ -76,6 +77,15 @@ def chromium_running() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def first_of(page: Page, held: list[Route]) -> Route:
+    """The first request that a test keeps back; the page shows what it asks for before it is under way."""
+    for _ in range(TIMEOUT_MS // 20):
+        if held:
+            return held[0]
+        page.wait_for_timeout(20)
+    raise AssertionError("the page has asked for nothing")
 
 
 class Profiles:

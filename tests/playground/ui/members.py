@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from playground.accounts.identity import PLAIN_NAME, new_token, token_hash
 from storage.account_records import AccountRole, Identity
@@ -81,6 +81,8 @@ def open_sheet(page: Page, entry: str | None = None) -> None:
     """Open the account, or what the account's menu calls so; on a phone the sidebar opens first."""
     if page.evaluate("document.documentElement.dataset.pgSidebar") == "closed":
         page.get_by_test_id("sidebar-toggle").click()
+    if entry is not None:  # the page has no menu before it knows whose it is
+        expect(page.get_by_test_id("me")).to_have_attribute("aria-haspopup", "menu")
     page.get_by_test_id("me").click()
     if entry is not None:
         page.get_by_test_id(entry).click()

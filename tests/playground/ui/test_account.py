@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser import Watch
+from tests.browser import Watch, first_of
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.members import kind_of, open_sheet, signed_in, visitor
@@ -183,7 +183,7 @@ def test_a_sheet_that_gets_no_answer_says_so_and_asks_again(page: Page) -> None:
     page.route("**/api/account", hold)
     page.get_by_test_id("me").click()
     expect(page.get_by_test_id("loading")).to_be_visible()
-    held[0].abort()
+    first_of(page, held).abort()
     expect(page.get_by_test_id("sheet-problem")).to_contain_text("The server cannot be reached.")
     page.unroute("**/api/account")
     page.get_by_test_id("sheet-retry").click()

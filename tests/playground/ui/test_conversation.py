@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser import first_of
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
@@ -182,7 +183,7 @@ def test_what_is_sent_before_the_server_answers_goes_out_when_it_does(served: Se
     box.press("Enter")
     expect(hint).to_contain_text("goes out as soon as the model is ready")
     expect(page.get_by_test_id("user-message")).to_have_count(0)
-    held[0].continue_()
+    first_of(page, held).continue_()
     expect(page.get_by_test_id("user-message")).to_have_text(["What is 12 + 30?", "And once more?"])
     expect(page.get_by_test_id("reply-footer")).to_have_count(2)
     expect(box).to_have_value("")

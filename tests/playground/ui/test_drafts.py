@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from inference.types import ModelStage
+from tests.browser import first_of
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
 from tests.playground.ui.test_conversation import ask
@@ -60,7 +61,7 @@ def test_enter_before_a_running_reply_is_known_does_not_break_into_it(served: Se
     box.fill("And pears?")
     box.press("Enter")
     expect(hint).to_contain_text("as soon as the conversation is here")
-    held[0].continue_()
+    first_of(page, held).continue_()
     expect(page.get_by_test_id("stop")).to_be_visible()
     expect(page.get_by_test_id("user-message")).to_have_text(["Apples"])
     expect(box).to_have_value("And pears?")
@@ -80,7 +81,7 @@ def test_what_is_typed_while_a_message_is_on_its_way_stays_a_draft(page: Page) -
     box.press("Enter")
     expect(box).to_have_value("")
     box.fill("a thought for later")
-    held[0].continue_()
+    first_of(page, held).continue_()
     expect(page.get_by_test_id("reply-footer")).to_have_count(2)
     page.get_by_test_id("new-conversation").click()
     expect(box).to_have_value("")

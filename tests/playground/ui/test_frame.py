@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser import first_of
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
 from tests.playground.ui.served import Served
@@ -122,7 +123,7 @@ def test_what_is_chosen_before_the_server_answers_stays_chosen(served: Served, p
     page.get_by_test_id("show-reasoning").click()
     expect(page.get_by_test_id("composer-hint")).to_contain_text("Connecting…")
     with page.expect_response(re.compile("/api/preferences")):
-        held[0].continue_()
+        first_of(page, held).continue_()
     expect(page.get_by_test_id("model-status")).not_to_contain_text("Connecting")
     expect(page.get_by_test_id("effort-low")).to_be_checked()
     expect(page.get_by_test_id("show-reasoning")).to_have_attribute("aria-checked", "true")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.browser import first_of
 from tests.conftest import Scale
 from tests.playground.scripted import Script
 from tests.playground.ui.conftest import NewPage
@@ -215,7 +216,7 @@ def test_undo_goes_by_what_was_asked_for_and_not_by_the_answers(person: Person, 
     page.keyboard.press("Control+z")
     expect(items(page)).to_have_text(["Number 0", "Number 2"])
     page.keyboard.press("Control+z")  # the first delete has not been answered yet
-    held[0].continue_()
+    first_of(page, held).continue_()
     expect(items(page)).to_have_text(["Number 0", "Number 1", "Number 2"])
     expect(page.get_by_test_id("toast")).to_have_count(0)
 
