@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.errors import PlaygroundError, method_not_allowed, not_found
-from playground.hosts import HostNames
+from playground.hosts import HEALTH, HostNames
 from playground.settings import HOST_NAME
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -107,7 +107,7 @@ class HostCheck:
         self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] != HEALTH:
             host = _split("//" + Headers(scope=scope).get("host", "").lower())
             name = host.hostname or ""
             if not self.names.serves(host.netloc, name):

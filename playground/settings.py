@@ -65,9 +65,10 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Names under which people reach the server, separated by commas: chat.example.org, "
-        ".example.org for all that end so, * for any. Empty is that of PUBLIC_URL or SPACE_HOST and this "
-        "machine's own; addresses in numbers are always served.",
+        description="Names under which people or proxies ask, separated by commas, besides those of "
+        "PUBLIC_URL and SPACE_HOST: chat.example.org, .example.org for all that end so, * for any. Empty "
+        "adds the names of private networks where others can reach the server. localhost and addresses in "
+        "numbers are always served.",
     )
     space_id: str | None = Field(default=None, description="Set by Hugging Face Spaces: the Space's name.")
     space_host: str | None = Field(
@@ -116,6 +117,13 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
         default="info", description="How much the server writes: debug, info, warning, error or critical."
     )
 
+    @field_validator("prompt_date", mode="before")
+    @classmethod
+    def _a_date_is_written_out(cls, value: Any) -> Any:
+        if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d\Z", value):
+            raise ValueError("must look like 2026-11-22")
+        return value
+
     @field_validator("host")
     @classmethod
     def _host_is_an_address(cls, value: str) -> str:
@@ -142,7 +150,7 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     @classmethod
     def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name != "*" and re.search(r"[^a-z0-9.:\[\]_-]", name):
+            if name != "*" and re.search(r"[^\w.:\[\]-]", name):
                 raise ValueError(
                     f"{name} is no host name; write chat.example.org, .example.org for all that end so, or *"
                 )

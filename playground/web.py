@@ -100,9 +100,8 @@ def create_app(settings: Settings, store: Store, engine: Engine, codec: HarmonyC
         codec,
         service.places,
         service.tokens,
-        settings.max_tokens_default,
+        limits,
         service.preparation.prompts,
-        settings.date_told,
     )
     page_served = asyncio.Event()
 

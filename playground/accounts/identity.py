@@ -130,19 +130,25 @@ class Replaced:
     """Tokens in whose place their browsers get another one, for ``seconds``. Thread-safe.
 
     What a browser sent before it had the new one may arrive later than what brought it. Nobody becomes a
-    guest by that: the answer's cookie would take the place of the new one.
+    guest by that: the answer's cookie would take the place of the new one. Where the new one was lost on its
+    way, the browser's next cookie comes after this time.
     """
 
-    def __init__(self, seconds: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float = 30, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._tokens = Tokens()
 
     def note(self, token: str | None) -> None:
-        """This one is about to be replaced; if it is not after all, it stands for whom it stood for."""
+        """This one is about to be replaced."""
         if token is not None:
             self._tokens.forget(token)  # so that it is the latest
             self._tokens.note(token, str(self._clock()))
+
+    def forget(self, token: str | None) -> None:
+        """It was not replaced after all."""
+        if token is not None:
+            self._tokens.forget(token)
 
     def __contains__(self, token: str) -> bool:
         noted = self._tokens.holder(token)
@@ -154,6 +160,10 @@ class Doorman(Protocol):
 
     def welcome(self, visit: Visit) -> None:
         """Give the visit a token where it has none that stands for somebody. Blocks."""
+        ...
+
+    def is_outdated(self, visit: Visit) -> bool:
+        """Whether the visit's token must not be set any more."""
         ...
 
 
@@ -187,7 +197,8 @@ class IdentityMiddleware:
             await run_in_threadpool(self.doorman.welcome, visit)
 
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and visit.give is not None:
+            begins = message["type"] == "http.response.start" and not self.doorman.is_outdated(visit)
+            if begins and visit.give is not None:
                 cookie = cookie_header(visit.give, secure=visit.secure, embedded=self.embedded)
                 headers = MutableHeaders(scope=message)
                 headers.append("set-cookie", cookie)

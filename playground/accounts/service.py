@@ -30,7 +30,7 @@ from storage.store import Store
 
 KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}\Z")
 HINT_CHARS = 4
-CHANGED = "You have just signed in or out in this browser. Please try again."
+CHANGED = "Who you are in this browser has just changed. Please try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class Accounts:
         """See that a page's visitor has a token that stands for somebody, or soon will."""
         token = visit.token
         known = token is not None and (token in self.guests or token in self.issued or self.is_known(token))
-        visit.give = token if known else self._new_token()
+        if known or token is None or token not in self.replaced:
+            visit.give = token if known else self._new_token()
 
     def find(self, visit: Visit, admit: Callable[[], None] = lambda: None) -> Actor | None:
         """Whom this request acts for; None for a stranger where everybody must sign in.
@@ -91,19 +92,21 @@ class Accounts:
         if visit.keys:
             return self._by_key(visit.keys)
         token = visit.token
-        if token is None or token not in self.guests:
+        is_guest = token is not None and token in self.guests and token not in self.replaced
+        if not is_guest:
             signed_in = self._by_session(token)
             if signed_in is not None:
                 return signed_in
             self._check_ban(token)
         if self.settings.sign_in_required:
             return None
-        if token is None or token not in self.guests:
+        if token is None or not is_guest:
             if token is None or not self.store.has_guest(token_hash(token)):
-                if token is not None and token in self.replaced and not self._is_remembered(token):
+                if token is not None and token in self.replaced and token not in self.issued:
                     raise PlaygroundError("identity_changed", CHANGED, status=409)
                 admit()
-                if token is None or not self._is_remembered(token):
+                # In this order: another request of the same page may just be moving it from here to there.
+                if token is None or not (token in self.issued or token in self.guests):
                     token = visit.give = self._new_token()
             self.guests.note(token)
             self.issued.forget(token)
@@ -160,9 +163,9 @@ class Accounts:
         self.issued.note(token)
         return token
 
-    def _is_remembered(self, token: str) -> bool:
-        # In this order: another request of the same page may just be moving it from here to there.
-        return token in self.issued or token in self.guests
+    def is_outdated(self, visit: Visit) -> bool:
+        """Whether what the visit would be given is what its browser has had replaced meanwhile."""
+        return visit.give is not None and visit.give == visit.token and visit.give in self.replaced
 
     def is_known(self, token: str) -> bool:
         """Whether this cookie stands for a guest who has been here, or for a session. Blocks."""

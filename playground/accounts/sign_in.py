@@ -118,8 +118,10 @@ class SignIn:
                 self._move, owner, who, granted.access_token, token, guest_hash=guest_hash, client=client
             )
         except AccountBanned:
+            self._accounts.replaced.forget(visit.token)
             raise SignInFailed("banned", who.identity.handle) from None
         except StorageError as error:
+            self._accounts.replaced.forget(visit.token)
             log.warning("a sign-in could not be saved: %s", error.code)
             raise SignInFailed("unavailable") from None
         if visit.token is not None:

@@ -99,7 +99,8 @@ def sign_out(actor: CurrentVisitor, visit: VisitDep, accounts: AccountsDep) -> N
 @router.delete("/account/sessions/{session_id}", status_code=204)
 def end_session(session_id: str, actor: InPerson, visit: VisitDep, accounts: AccountsDep) -> None:
     """Sign another browser out, or this one."""
-    accounts.replaced.note(visit.token)
+    if session_id == actor.session_id:
+        accounts.replaced.note(visit.token)
     accounts.store.end_session(actor.user_id, session_id)
     if session_id == actor.session_id:
         accounts.start_over(visit)
@@ -108,7 +109,8 @@ def end_session(session_id: str, actor: InPerson, visit: VisitDep, accounts: Acc
 @router.delete("/account/sessions")
 def end_sessions(actor: InPerson, visit: VisitDep, accounts: AccountsDep) -> views.Json:
     """Sign out everywhere, here too."""
-    accounts.replaced.note(visit.token)
+    if actor.session_id is not None:
+        accounts.replaced.note(visit.token)
     ended = accounts.store.end_sessions(actor.user_id, except_id=None)
     if actor.session_id is not None:
         accounts.start_over(visit)

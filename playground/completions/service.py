@@ -25,6 +25,7 @@ from playground.limits.line import PromptThreads
 from playground.limits.spent import utc_now
 from playground.model_names import answers_to
 from playground.recorder import ChannelTokens
+from playground.turn_request import TurnLimits
 from storage.errors import StorageError
 from storage.records import new_id
 from storage.store import Store
@@ -93,17 +94,16 @@ class CompletionService:
         codec: HarmonyCodec,
         places: Places,
         tokens: ChannelTokens,
-        max_tokens: int,
+        limits: TurnLimits,
         prompts: PromptThreads,
-        date_told: Callable[[], str],
     ) -> None:
-        self.date_told = date_told
+        self.date_told = limits.date_told
         self._store = store
         self._engine = engine
         self._codec = codec
         self._places = places
         self._tokens = tokens
-        self._max_tokens = max_tokens
+        self._max_tokens = limits.max_tokens
         self.prompts = prompts
         self.replays = Replays()
         self._open: dict[str, Completion] = {}

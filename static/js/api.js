@@ -35,6 +35,15 @@ let closed = null;
 /** @type {Set<(error: ApiError) => void>} */
 const guards = new Set();
 
+/** Asks who one is now, and whether the page is still for that person. @type {() => Promise<boolean>} */
+let recognised = async () => true;
+const MOMENT_MS = 500;
+
+/** `run` is asked when this browser's cookie was replaced while a request was on its way. @param {() => Promise<boolean>} run */
+export function onChanged(run) {
+  recognised = run;
+}
+
 /** @param {Promise<any>} answer the first one, or its failure */
 export function waitFor(answer) {
   admitted = answer.then(() => {}, () => {});
@@ -66,9 +75,10 @@ function isAboutPerson(path, { status, code }) {
  * @param {string} path
  * @param {object|Blob} [body]
  * @param {AbortSignal} [signal]
+ * @param {boolean} [again] whether it was refused for its cookie before, and so did nothing
  * @returns {Promise<any>}
  */
-async function request(method, path, body, signal) {
+async function request(method, path, body, signal, again = false) {
   if (path !== FIRST) {
     await admitted;
     if (closed) throw new ApiError(closed.message, closed.code, closed.status);
@@ -89,6 +99,11 @@ async function request(method, path, body, signal) {
   const data = await response.json().catch(() => null);
   if (response.ok && data !== null) return data;
   const refusal = refused(response, data?.error);
+  if (refusal.code === "identity_changed" && path !== FIRST && !again) {
+    await new Promise((resolve) => setTimeout(resolve, MOMENT_MS));
+    await recognised();
+    return request(method, path, body, signal, true);
+  }
   if (isAboutPerson(path, refusal)) guards.forEach((run) => run(refusal));
   throw refusal;
 }

@@ -78,6 +78,7 @@ def test_two_tabs_of_one_person_show_the_same_reply(app: ServedApp, page: Page, 
     ask(other, "What is 12 + 30?", effort="medium")
     answered(other, replies=2)
     expect(other.get_by_test_id("answer").last).to_contain_text("42")
+    answered(page, replies=2)
     ask(page, "Add 5 to that.")
     answered(page, replies=3)
     expect(page.get_by_test_id("user-message")).to_have_text(

@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("LOG_LEVEL", "loud"),
         ("BEHIND_PROXY", "perhaps"),
         ("PROMPT_DATE", "yesterday"),
+        ("PROMPT_DATE", "0"),
+        ("PROMPT_DATE", "2026-02-30"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
+from playground.accounts.identity import Visit
 from playground.accounts.provider import Provider
 from playground.accounts.secret_box import SecretBox
 from tests.attacks.flows import browser_of, error_of, ready, sign_in_settings
@@ -90,6 +91,23 @@ async def test_what_was_on_its_way_during_the_sign_in_does_not_undo_it(tmp_path:
         answer = await late.post("/api/turns", json={"text": "Hi"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "identity_changed")
         assert rows(world, "users") == users
+
+
+async def test_a_page_that_was_loading_does_not_undo_the_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(tmp_path) as (world, _), browser_of(world) as browser:
+        await browser.get("/api/bootstrap")
+        accounts = world.app.state.accounts
+        welcome = accounts.welcome
+        assert "set-cookie" in (await browser.get("/")).headers
+
+        def slowly(visit: Visit) -> None:
+            welcome(visit)
+            accounts.replaced.note(visit.token)  # by what another tab does meanwhile
+
+        monkeypatch.setattr(accounts, "welcome", slowly)
+        assert "set-cookie" not in (await browser.get("/")).headers
 
 
 async def test_the_session_is_kept_and_the_token_only_encrypted(tmp_path: Path) -> None:

@@ -71,9 +71,10 @@ def signed_in(
 
 
 def kind_of(person: Person) -> str:
-    """Whether the server takes this person's cookie for an account's or a guest's."""
+    """Whether the server takes this person's cookie for an account's or a guest's, or why for nobody's."""
     answer = httpx.get(f"{person.served.url}/api/bootstrap", cookies={PLAIN_NAME: person.token})
-    kind: str = answer.json()["me"]["kind"]
+    said = answer.json()
+    kind: str = said["me"]["kind"] if answer.status_code == 200 else said["error"]["code"]
     return kind
 
 

@@ -145,7 +145,7 @@ def test_everything_is_deleted_when_the_word_was_typed(served: Served, new_page:
     page.get_by_test_id("sidebar-toggle").tap()
     expect(page.get_by_test_id("list-message")).to_have_text("Your conversations will be listed here.")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
-    assert kind_of(guest) == "guest"
+    assert kind_of(guest) == "identity_changed"
     assert served.store.list_conversations(guest.owner_id) == ([], None)
 
 
@@ -171,7 +171,7 @@ def test_sessions_end_one_by_one_and_all_at_once(served: Served, new_page: NewPa
     expect(page.get_by_test_id("account-dialog")).to_have_count(0)
     expect(page.get_by_test_id("toast")).to_have_text("You are signed out everywhere.")
     expect(page.get_by_test_id("me")).to_have_text("Account")
-    assert kind_of(here) == "guest"
+    assert kind_of(here) == "identity_changed"
 
 
 def test_a_sheet_that_gets_no_answer_says_so_and_asks_again(page: Page) -> None:

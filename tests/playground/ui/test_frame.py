@@ -134,6 +134,31 @@ def test_what_is_chosen_before_the_server_answers_stays_chosen(served: Served, p
     expect(page.get_by_test_id("effort-low")).to_be_checked()
 
 
+def test_what_was_refused_for_a_cookie_that_was_just_replaced_is_asked_once_more(page: Page) -> None:
+    ask(page, "Mine")
+    expect(page.get_by_test_id("reply-footer")).to_be_visible()
+    asked: list[str] = []
+    error = {"message": "Please try again.", "code": "identity_changed"}
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.method)
+        if len(asked) in {1, 3}:
+            route.fulfill(status=409, json={"error": error})
+        else:
+            route.continue_()
+
+    page.route(re.compile("/api/conversations/[^/?]+$"), refuse)
+    page.reload()
+    expect(page.get_by_test_id("user-message")).to_have_text("Mine")
+    expect(page.get_by_test_id("page-error")).to_have_count(0)
+    assert asked == ["GET", "GET"]
+    page.route("**/api/turns", refuse)
+    ask(page, "And yours?")
+    expect(page.get_by_test_id("reply-footer")).to_have_count(2)
+    expect(page.get_by_test_id("user-message")).to_have_text(["Mine", "And yours?"])
+    assert asked[:4] == ["GET", "GET", "POST", "POST"]
+
+
 def test_effort_is_chosen_by_arrow_keys_and_remembered(served: Served, page: Page) -> None:
     page.get_by_test_id("effort-medium").focus()
     with page.expect_response(re.compile("/api/preferences")):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Response, Route, expect
 
 from tests.browser import Watch
 from tests.playground.scripted import Script
@@ -45,6 +45,8 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
             address = page.url
             other = page.context.new_page()
             watch.over(other)
+            conflicts: list[Response] = []
+            other.on("response", lambda answer: conflicts.append(answer) if answer.status == 409 else None)
             other.goto(served.url)
             expect(other.get_by_test_id("sign-in")).to_have_text("Sign in with 127.0.0.1")
             other.get_by_test_id("composer-input").fill("half a thought")
@@ -58,6 +60,7 @@ def test_a_guest_signs_in_goes_on_and_signs_out(chromium: Browser, tmp_path: Pat
             # The tab that was open all the time knows it, too.
             expect(other.get_by_test_id("me")).to_contain_text("Ada <b>Lovelace</b>")
             expect(other.get_by_test_id("conversation-item")).to_have_count(1)
+            assert all(each.json()["error"]["code"] == "identity_changed" for each in conflicts)
 
             open_sheet(page, "sign-out")
             expect(page.get_by_test_id("toast")).to_have_text("You are signed out.")

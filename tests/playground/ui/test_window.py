@@ -103,7 +103,9 @@ def test_what_is_focused_selected_or_written_stays(served: Served, page: Page) -
     expect(page.get_by_test_id("answer").last).to_contain_text("word3")
     page.evaluate(f"{SCROLLER}.scrollTop = 0")
     expect(page.get_by_test_id("user-message").first).to_contain_text("Question 0:")
+    expect(page.get_by_test_id("answer").last).to_contain_text("word3")
     served.let_go(script)
+    page.get_by_test_id("jump-to-latest").click()
     expect(page.get_by_test_id("answer").last).to_have_text(" ".join(WORDS))
     bounded(page)
 
