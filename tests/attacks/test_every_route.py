@@ -14,7 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from playground.accounts.identity import PLAIN_NAME
+from playground.accounts.identity import PLAIN_NAME, Replaced
 from storage.generations import GenerationQueries
 from storage.records import GenerationRecord
 from tests.attacks.access import ENDS_SOMETHING, ROUTES, For
@@ -78,6 +78,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         await gone.get("/api/conversations")
         copied = with_cookie(world, gone.cookies[PLAIN_NAME])
         assert (await gone.post("/api/account/sign-out")).status_code == 204
+        world.app.state.accounts.replaced = Replaced()  # half a minute later
         scene.strangers = {
             "nobody": world.browser(),
             "guest": cast.guest,

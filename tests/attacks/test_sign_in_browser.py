@@ -100,7 +100,7 @@ def test_a_guest_signs_in_keeps_everything_and_signs_out(stage: Stage) -> None:
             assert copy.get("/api/bootstrap").json()["me"]["kind"] == "account"
             ask(page, "/api/account/sign-out", "POST")
             copy.cookies = httpx.Cookies({"playground": token})
-            assert copy.get("/api/bootstrap").json()["me"]["kind"] == "guest"
+            assert copy.get("/api/bootstrap").json()["error"]["code"] == "identity_changed"
         assert ask(page, "/api/bootstrap")["me"]["kind"] == "guest"
         assert cookie(page) not in {token, guest}
         assert ask(page, "/api/conversations")["items"] == []
