@@ -6,10 +6,13 @@ scripts could then ask here as if they were from here. An address in numbers can
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
+
+import idna
 
 from playground.settings import Settings
 from playground.settings_accounts import is_loopback_name
@@ -74,13 +77,17 @@ class HostNames:
 
 
 def spelled(name: str) -> str:
-    """The name as browsers write it: lower case, other scripts in Punycode (RFC 5891), no dot at its end."""
-    name = name.lower().removesuffix(".")
-    labels = (part if part.isascii() else part.encode("idna").decode("ascii") for part in name.split("."))
-    try:
-        return ".".join(labels)
-    except UnicodeError:  # a part that is too long
-        return name
+    """The name, perhaps with a port, as browsers write it.
+
+    It is in lower case, other scripts are in Punycode (UTS 46), and no dot is at its end.
+    """
+    host, colon, port = name.lower().partition(":")
+    host = host.removesuffix(".")
+    if not host.isascii():
+        dot = "." if host.startswith(".") else ""
+        with contextlib.suppress(idna.IDNAError):  # then nobody can ask for it
+            host = dot + idna.encode(host.removeprefix("."), uts46=True).decode("ascii")
+    return f"{host}{colon}{port}"
 
 
 def _is_number(name: str) -> bool:

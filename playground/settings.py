@@ -66,9 +66,9 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names under which people or proxies ask, separated by commas, besides those of "
-        "PUBLIC_URL and SPACE_HOST: chat.example.org, .example.org for all that end so, * for any. Empty "
-        "adds the names of private networks where others can reach the server. localhost and addresses in "
-        "numbers are always served.",
+        "PUBLIC_URL and SPACE_HOST: chat.example.org, .example.org for all that end so, * for any. If it "
+        "is empty and others can reach the server, names of private networks are served, too; localhost, "
+        "host.docker.internal and addresses in numbers always are.",
     )
     space_id: str | None = Field(default=None, description="Set by Hugging Face Spaces: the Space's name.")
     space_host: str | None = Field(
@@ -150,7 +150,7 @@ class Settings(AccountSettings, LimitSettings, BackupSettings, FunctionSettings)
     @classmethod
     def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name != "*" and re.search(r"[^\w.:\[\]-]", name):
+            if name != "*" and re.search(r"[^a-z0-9._:\[\]\x80-\U0010ffff-]", name):
                 raise ValueError(
                     f"{name} is no host name; write chat.example.org, .example.org for all that end so, or *"
                 )

@@ -43,7 +43,7 @@ from playground.api.openai.models import ollama
 from playground.backups import Backups
 from playground.body_limits import BodyLimits
 from playground.completions.service import CompletionService
-from playground.hosts import HostNames
+from playground.hosts import HostNames, spelled
 from playground.housekeeping import tidy_regularly
 from playground.large_answers import LargeAnswers
 from playground.limits.middleware import AddressLimits
@@ -198,7 +198,7 @@ def _add_middleware(app: FastAPI, settings: Settings, rates: Rates, page_served:
     # No other site may read an answer. With this here, Gradio does not add its own, permissive headers.
     app.add_middleware(CORSMiddleware, allow_origins=())
     app.add_middleware(BodyLimits)
-    app.add_middleware(OriginCheck, own_hosts=settings.own_hosts)
+    app.add_middleware(OriginCheck, own_hosts=set(map(spelled, settings.own_hosts)))
     app.add_middleware(AddressLimits, rates=rates, hops=settings.proxy_hops if settings.trusts_proxy else 0)
     app.add_middleware(HostCheck, names=HostNames.of(settings))
     app.add_middleware(SecurityHeaders)

@@ -170,9 +170,9 @@ class Doorman(Protocol):
 class IdentityMiddleware:
     """Reads who asks, and sets the cookie that the answer shall set.
 
-    A page always has one, a new one where the browser's stands for nobody; any other answer only where a
-    route gave one (see ``playground.accounts.actor``). Readers of a shared conversation get none: they need
-    no identity. The ``Visit`` is in ``scope["state"]["visit"]``.
+    A page has one, a new one where the browser's stands for nobody, unless that was just replaced; any other
+    answer only where a route gave one (see ``playground.accounts.actor``). Readers of a shared conversation
+    get none: they need no identity. The ``Visit`` is in ``scope["state"]["visit"]``.
     """
 
     def __init__(self, app: ASGIApp, *, doorman: Doorman, always_secure: bool, embedded: bool) -> None:

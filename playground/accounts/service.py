@@ -74,7 +74,8 @@ class Accounts:
         self.lifetime = timedelta(days=settings.session_days)
 
     def welcome(self, visit: Visit) -> None:
-        """See that a page's visitor has a token that stands for somebody, or soon will."""
+        """See that a page's visitor has a token that stands for somebody, or soon will, unless his was just
+        replaced: then the other one is on its way."""
         token = visit.token
         known = token is not None and (token in self.guests or token in self.issued or self.is_known(token))
         if known or token is None or token not in self.replaced:

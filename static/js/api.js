@@ -35,11 +35,11 @@ let closed = null;
 /** @type {Set<(error: ApiError) => void>} */
 const guards = new Set();
 
-/** Asks who one is now, and whether the page is still for that person. @type {() => Promise<boolean>} */
-let recognised = async () => true;
+/** Finds out who one is now, and closes the page's calls if that is somebody else. @type {() => Promise<void>} */
+let recognised = async () => {};
 const MOMENT_MS = 500;
 
-/** `run` is asked when this browser's cookie was replaced while a request was on its way. @param {() => Promise<boolean>} run */
+/** `run` is called when this browser's cookie was replaced while a request was on its way. @param {() => Promise<void>} run */
 export function onChanged(run) {
   recognised = run;
 }
@@ -99,7 +99,9 @@ async function request(method, path, body, signal, again = false) {
   const data = await response.json().catch(() => null);
   if (response.ok && data !== null) return data;
   const refusal = refused(response, data?.error);
-  if (refusal.code === "identity_changed" && path !== FIRST && !again) {
+  // What ends sessions, keys or everything was meant for whom the page has shown.
+  const anyones = path !== FIRST && (method === "GET" || !path.startsWith("/api/account"));
+  if (refusal.code === "identity_changed" && anyones && !again) {
     await new Promise((resolve) => setTimeout(resolve, MOMENT_MS));
     await recognised();
     return request(method, path, body, signal, true);

@@ -25,7 +25,7 @@ export class Identity {
     this.channel = "BroadcastChannel" in window ? new BroadcastChannel(CHANNEL) : null;
     this.channel?.addEventListener("message", () => this.check());
     api.onClosed((error) => this.leave(error));
-    api.onChanged(() => this.check());
+    api.onChanged(async () => this.take(await api.bootstrap()));
     for (const name of ["focus", "pageshow"]) window.addEventListener(name, () => this.look());
     document.addEventListener("visibilitychange", () => this.look());
     setInterval(() => this.look(EVERY_MS), EVERY_MS);

@@ -36,6 +36,8 @@ CASES: list[tuple[dict[str, Any], list[str], list[str]]] = [
     ),
     ({"public_url": f"https://{CHAT}.:8443"}, [f"{CHAT}:8443", CHAT], ["example.org:8443"]),
     ({"public_url": "https://Müller.example"}, ["xn--mller-kva.example"], ["muller.example"]),
+    ({"public_url": "https://straße.example"}, ["xn--strae-oqa.example"], ["strasse.example"]),
+    ({"allowed_hosts": "пример.example:8443"}, ["xn--e1afmkfd.example:8443"], ["xn--e1afmkfd.example"]),
     ({"behind_proxy": True}, ["inner:7860", *NEAR], ["inner.example.org"]),
     ({"allowed_hosts": "a.example, b.example:81"}, ["A.example:5", "b.example:81"], ["b.example", *NEAR]),
     ({"allowed_hosts": ".example.org"}, ["example.org", "a.b.example.org:1"], ["badexample.org", "org"]),

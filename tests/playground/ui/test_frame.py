@@ -159,6 +159,34 @@ def test_what_was_refused_for_a_cookie_that_was_just_replaced_is_asked_once_more
     assert asked[:4] == ["GET", "GET", "POST", "POST"]
 
 
+@pytest.mark.parametrize("who", ["somebody else", "nobody knows"])
+def test_what_was_refused_is_not_repeated_under_another_name(page: Page, who: str) -> None:
+    error = {"error": {"message": "Please try again.", "code": "identity_changed"}}
+    sent: list[Route] = []
+
+    def refuse(route: Route) -> None:
+        sent.append(route)
+        route.fulfill(status=409, json=error)
+
+    def bootstrap(route: Route) -> None:
+        if who == "nobody knows":
+            route.fulfill(status=409, json=error)
+            return
+        answer = route.fetch()
+        found = answer.json()
+        route.fulfill(response=answer, json={**found, "me": {**found["me"], "id": "another"}})
+
+    expect(page.get_by_test_id("model-status")).to_have_attribute("data-stage", "ready")
+    page.route("**/api/turns", refuse)
+    page.route("**/api/bootstrap", bootstrap)
+    with page.expect_response("**/api/bootstrap"):
+        ask(page, "Mine")
+    told = page.get_by_text("What you typed is kept." if who == "somebody else" else "Please try again.")
+    expect(told.first).to_be_visible()
+    expect(page.get_by_test_id("composer-input")).to_have_value("Mine")
+    assert len(sent) == 1
+
+
 def test_effort_is_chosen_by_arrow_keys_and_remembered(served: Served, page: Page) -> None:
     page.get_by_test_id("effort-medium").focus()
     with page.expect_response(re.compile("/api/preferences")):
